@@ -1,0 +1,8 @@
+"""The quantized-model IR: onnx-ir in canonical QDQ form plus the meaning of quantization."""
+
+from deepseek_core.ir.model import QuantizedModel, TensorInfo
+from deepseek_core.ir.ops import Role
+from deepseek_core.ir.qparams import QParams
+from deepseek_core.ir.units import Operand, Unit, units
+
+__all__ = ["Operand", "QParams", "QuantizedModel", "Role", "TensorInfo", "Unit", "units"]
