@@ -15,6 +15,7 @@ __all__ = [
     "ModelError",
     "PackageError",
     "PlacementError",
+    "StorageError",
     "TargetError",
 ]
 
@@ -75,3 +76,7 @@ class PackageError(DeepseekError):
 
 class FeedError(DeepseekError):
     """Inputs of `run` with a wrong name, shape or dtype."""
+
+
+class StorageError(DeepseekError):
+    """A file that cannot be written: no space, no folder, no permission."""
