@@ -1,5 +1,6 @@
 """Passes over the IR, one a file."""
 
 from deepseek_core.passes.base import Pass, run_passes
+from deepseek_core.passes.prepare import prepare
 
-__all__ = ["Pass", "run_passes"]
+__all__ = ["Pass", "prepare", "run_passes"]

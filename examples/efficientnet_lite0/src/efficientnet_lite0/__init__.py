@@ -1,0 +1,1 @@
+"""EfficientNet-Lite0 with its trained weights, and photographs to run it on."""
