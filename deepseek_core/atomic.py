@@ -61,8 +61,8 @@ def atomic_write(path: str | os.PathLike[str], mode: Literal["wb", "w"] = "wb") 
 
 def _open(temporary: Path, final: Path, mode: Literal["wb", "w"]) -> IO[Any]:
     """Create the temporary file with the permissions the final one has, or would get from the umask."""
-    if final.is_dir():
-        raise StorageError(f"cannot write '{final}': it is a folder", fix="name a file")
+    if final.exists() and not final.is_file():
+        raise StorageError(f"cannot write '{final}': it is a folder or device", fix="name a regular file")
     file = temporary.open("xb" if mode == "wb" else "x", encoding=None if mode == "wb" else "utf-8")
     with contextlib.suppress(OSError):
         temporary.chmod(stat.S_IMODE(final.stat().st_mode))
