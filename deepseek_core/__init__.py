@@ -32,7 +32,7 @@ _PUBLIC: dict[str, str] = {
     "QuantizedModel": "ir",
     "Recipe": "recipe",
     "Target": "target",
-    "Tier": "executable",
+    "Tier": "target",
     "Tolerance": "expectations",
     "Unit": "ir",
     "discover": "registry",

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
 from deepseek_core.ir.model import TensorInfo
+from deepseek_core.target import Tier
 
 __all__ = ["Executable", "Feeds", "Tier"]
 
 Feeds = Mapping[str, NDArray[Any]]
-
-
-class Tier(StrEnum):
-    """How a result was obtained. Every report prints it; nothing ever upgrades it."""
-
-    DEVICE = "device"
-    EMULATED = "emulated"
-    SIMULATED = "simulated"
-    REFERENCE = "reference"
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 from deepseek_core import hookspecs
-from deepseek_core.errors import BackendError, DeepseekError, TargetError
+from deepseek_core.errors import BackendError, DeepseekError, PackageError, TargetError
 from deepseek_core.expectations import Expectations
 from deepseek_core.hookspecs import ENTRY_POINT_GROUP, HOOK_API, BackendInfo
 from deepseek_core.target import Availability, Capabilities, Target
@@ -148,6 +148,17 @@ class Backend:
         )
 
     def load(self, artifact: Artifact, device: str | None = None) -> Executable:
+        """Open an artifact that is intact and this backend's.
+
+        Raises:
+            PackageError: it is corrupt, or another backend built it.
+        """
+        if artifact.target.backend != self.name:
+            raise PackageError(
+                f"artifact was built for {artifact.target}, not for backend '{self.name}'",
+                fix=f"load it with backend '{artifact.target.backend}', or compile the model for {self.targets[0]}",
+            )
+        artifact.verify()
         executable: Executable = self._ask("deepseek_load", artifact=artifact, device=device)
         if executable is None:
             raise BackendError(f"backend '{self.name}' gave nothing for deepseek_load", fix="return an Executable")

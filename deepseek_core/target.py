@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from deepseek_core.errors import ConfigError, TargetError
 from deepseek_core.scheme import DType, QuantScheme
 
-__all__ = ["Availability", "Capabilities", "Limit", "Missing", "OpRule", "Target", "TensorType"]
+__all__ = ["Availability", "Capabilities", "Limit", "Missing", "OpRule", "Target", "TensorType", "Tier"]
 
 _TARGET = re.compile(r"(?P<backend>[a-z][a-z0-9_]*):(?P<device>[a-z0-9][a-z0-9._-]*)(?P<features>(\+[a-z0-9._-]+)*)")
 
 TensorType = QuantScheme | DType
 """A quantized tensor (scheme) or a plain float tensor (dtype)."""
+
+
+class Tier(StrEnum):
+    """How a result was obtained. Every report prints it; nothing ever upgrades it."""
+
+    DEVICE = "device"
+    EMULATED = "emulated"
+    SIMULATED = "simulated"
+    REFERENCE = "reference"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,12 +70,17 @@ class Availability:
         can_run: a device (or the emulator of the stated tier) is here.
         missing: what is not, each with its fix.
         detail: one line for people, such as the device's name and the runtime's version.
+        tier: how results of this target are obtained here; an `Executable` must state the same.
+        devices: names of the devices present, as `Executable.device` gives them: what runs elsewhere is a
+            silent fallback. The conformance kit compares both.
     """
 
     can_compile: bool
     can_run: bool
     missing: tuple[Missing, ...] = ()
     detail: str = ""
+    tier: Tier | None = None
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +144,7 @@ class Capabilities:
         control_flow: `If`, `Loop` and `Scan` with their bodies run on the target.
         dynamic_shapes: symbolic dimensions are accepted.
         max_opset: newest default-domain opset understood, None for any.
+        formats: formats that `deepseek_cross_compile` offers.
         peak_macs: multiply-accumulates per second at the quantized precision, for the analytic roofline.
         bandwidth: bytes per second of its memory, for the analytic roofline and for transfers.
         launch: seconds one part costs however small.
@@ -140,6 +156,7 @@ class Capabilities:
     control_flow: bool = False
     dynamic_shapes: bool = False
     max_opset: int | None = None
+    formats: tuple[str, ...] = ()
     peak_macs: float = 1e9
     bandwidth: float = 1e9
     launch: float = 0.0
