@@ -1,0 +1,76 @@
+"""Exit codes: a user's mistake is one line on stderr, an interruption is quiet, a bug keeps its traceback."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+import click
+
+from deepseek_core.errors import DeepseekError
+
+__all__ = ["guarded"]
+
+INTERRUPTED, BROKEN_PIPE = 130, 141
+_FIXES = {
+    errno.ENOENT: "check the path",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENOTDIR: "check the path: one of its folders is a file",
+    errno.EACCES: "check the permissions, or choose another place",
+    errno.EPERM: "check the permissions, or choose another place",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOSPC: "free some space, or choose another place",
+    errno.EDQUOT: "free some space, or choose another place",
+    errno.EFBIG: "free some space, or choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "check the path for links that point at each other",
+}
+"""The system's errors that are a user's to mend."""
+
+
+def guarded(action: Callable[[], object]) -> int:
+    """Run `action` and turn what it returns or raises into an exit code.
+
+    Returns:
+        The code `action` returned when it is an int, 0 for anything else it returned.
+    """
+    try:
+        result = action()
+        sys.stdout.flush()
+    except DeepseekError as error:
+        return _fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        return _fail(f"{_sentence(error)}; see '{_command_path(error)} --help'", DeepseekError.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _FIXES:
+            raise
+        _silence_stdout()
+        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the output"
+        return _fail(f"{where}: {error.strerror}; {_FIXES[error.errno]}", DeepseekError.exit_code)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(line: str, code: int) -> int:
+    print("error:", " ".join(line.split()), file=sys.stderr)
+    return code
+
+
+def _sentence(error: click.ClickException) -> str:
+    return error.format_message().rstrip(".").replace("\n", " ")
+
+
+def _command_path(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return context.command_path if context is not None else "deepseek"
+
+
+def _silence_stdout() -> None:
+    """Keep the interpreter from failing once more when it flushes stdout on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,87 @@
+"""NumPy files, and how an array becomes batches of a model's input."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek_core.errors import CalibrationError, DeepseekError, FeedError
+from deepseek_core.ir.model import TensorInfo, signature
+
+__all__ = ["ARRAY_SUFFIXES", "fit_many", "fit_one", "read_arrays"]
+
+ARRAY_SUFFIXES = frozenset((".npy", ".npz"))
+
+
+def read_arrays(path: Path, error: type[DeepseekError] = CalibrationError) -> dict[str, NDArray[Any]]:
+    """Arrays of a `.npz` by key, or the one of a `.npy` under the empty name. Nothing is unpickled.
+
+    Raises:
+        DeepseekError: of kind `error`; the file is no array file, is cut off, or holds Python objects.
+    """
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            return {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except (ValueError, EOFError, OSError, MemoryError, SyntaxError, KeyError, zipfile.BadZipFile) as problem:
+        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        raise error(f"{path} cannot be read ({reason})", fix="save it again with numpy.save or numpy.savez") from None
+
+
+def fit_one(array: NDArray[Any], info: TensorInfo, origin: str) -> NDArray[Any]:
+    """`array` as one value of the input `info`: a missing batch axis is added and the dtype cast where it is safe.
+
+    Raises:
+        FeedError: shape or dtype do not fit, with the signature that would.
+    """
+    array = _cast(array, info, origin)
+    if info.shape is None or _matches(array.shape, info.shape):
+        return array
+    if _matches((1, *array.shape), info.shape):
+        return array[np.newaxis]
+    raise FeedError(
+        f"{origin}: shape {list(array.shape)} does not fit input {signature((info,))}", fix="save it in that shape"
+    )
+
+
+def fit_many(array: NDArray[Any], info: TensorInfo, origin: str) -> list[NDArray[Any]]:
+    """`array` as values of the input `info`, each of the model's batch size (1 where that is symbolic).
+
+    An array without the batch axis is one sample; an array with more rows than the batch is split.
+
+    Raises:
+        FeedError: the array does not fit or is empty.
+        CalibrationError: the array holds NaN or infinity.
+    """
+    array = _cast(array, info, origin)
+    if array.size == 0:
+        raise CalibrationError(f"{origin}: the array is empty", fix="leave the file out")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise CalibrationError(f"{origin}: NaN or infinity in the data", fix="leave such samples out")
+    if not info.shape:
+        return [array]
+    batch = info.shape[0] if isinstance(info.shape[0], int) else 1
+    if array.ndim == len(info.shape) and _matches(array.shape[1:], info.shape[1:]) and array.shape[0] % batch == 0:
+        return [array[start : start + batch] for start in range(0, array.shape[0], batch)]
+    return [fit_one(array, info, origin)]
+
+
+def _cast(array: NDArray[Any], info: TensorInfo, origin: str) -> NDArray[Any]:
+    if info.dtype in (str(array.dtype), "unknown"):
+        return array
+    wanted = np.dtype(info.dtype)
+    if not np.can_cast(array.dtype, wanted, "same_kind"):
+        raise FeedError(f"{origin}: dtype {array.dtype} does not fit input {signature((info,))}", fix="convert it")
+    return array.astype(wanted)
+
+
+def _matches(shape: tuple[int, ...], pattern: tuple[int | str | None, ...]) -> bool:
+    return len(shape) == len(pattern) and all(
+        not isinstance(want, int) or have == want for have, want in zip(shape, pattern, strict=True)
+    )
