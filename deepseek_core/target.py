@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -79,6 +80,8 @@ class Availability:
     can_run: bool
     missing: tuple[Missing, ...] = ()
     detail: str = ""
+    features: tuple[str, ...] = ()
+    toolchain: Mapping[str, str] = field(default_factory=dict)
     tier: Tier | None = None
     devices: tuple[str, ...] = ()
 
