@@ -57,12 +57,14 @@ class Recipe:
         activations: value name → recipe; a Q → DQ pair is put behind the value.
         weights: `(node name, input position)` → recipe of a constant input.
         biases: `(node name, input position)` of biases to quantize to int32 with scale activation × weight.
-        skipped: unit name → why it stays in float.
+        shared: value name → value whose scale and zero point it takes (ops that only move values).
+        skipped: unit name → why it stays in float; every other unit of the main graph is quantized.
     """
 
     activations: Mapping[str, TensorRecipe] = field(default_factory=dict)
     weights: Mapping[tuple[str, int], TensorRecipe] = field(default_factory=dict)
     biases: frozenset[tuple[str, int]] = frozenset()
+    shared: Mapping[str, str] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
@@ -71,6 +73,7 @@ class Recipe:
             "activations": {name: _entry(r) for name, r in self.activations.items()},
             "weights": [{"node": n, "input": i, **_entry(r)} for (n, i), r in self.weights.items()],
             "biases": [{"node": n, "input": i} for n, i in sorted(self.biases)],
+            "shared": dict(self.shared),
             "skipped": dict(self.skipped),
         }
 
@@ -86,6 +89,7 @@ class Recipe:
                 {name: _read(entry) for name, entry in data["activations"].items()},
                 {(e["node"], e["input"]): _read(e) for e in data["weights"]},
                 frozenset((e["node"], e["input"]) for e in data["biases"]),
+                dict(data.get("shared", {})),
                 dict(data.get("skipped", {})),
             )
         except (KeyError, TypeError, AttributeError) as error:

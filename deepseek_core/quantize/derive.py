@@ -1,0 +1,142 @@
+"""Derive a recipe from capability tables: which units become quantized, and the scheme of each tensor.
+
+Units that accumulate are what quantization is for. Others join when all their data comes from quantized
+units, so that codes flow through; ops that only move values join when a quantized unit reads them. An output
+that no quantized unit reads stays float where a rule allows it, which keeps the last layer's precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from deepseek_core.ir.model import QuantizedModel
+from deepseek_core.ir.ops import Role, channel_axis
+from deepseek_core.quantize.steps import Step, steps_of
+from deepseek_core.recipe import CalibratorSpec, Recipe, TensorRecipe
+from deepseek_core.scheme import DType, Granularity, QuantScheme
+from deepseek_core.target import Capabilities, OpRule
+
+__all__ = ["derive_recipe"]
+
+
+def derive_recipe(
+    model: QuantizedModel, tables: Sequence[Capabilities], calibrator: CalibratorSpec | None = None
+) -> Recipe:
+    """Recipe for a float model on the targets of `tables`.
+
+    Args:
+        model: prepared float model.
+        tables: capability tables in order of preference; a unit takes the first that has a rule for it.
+        calibrator: of every activation; default entropy.
+    """
+    steps = steps_of(model, tables)
+    skipped = {step.name: step.reason for step in steps if not step.rules}
+    while True:
+        chosen = _connected([s for s in steps if s.name not in skipped], skipped)
+        draft = _Draft(chosen, calibrator or CalibratorSpec())
+        if draft.conflict is None:
+            return draft.recipe(skipped)
+        step, reason = draft.conflict
+        skipped[step.name] = reason
+
+
+def _connected(steps: list[Step], skipped: dict[str, str]) -> list[Step]:
+    """Drop steps that would quantize for nothing, until none is left to drop."""
+    while True:
+        made = {value for step in steps for value in step.outputs}
+        read = {value for step in steps for value in step.data}
+        for step in steps:
+            if step.accumulates:
+                continue
+            if not step.data or any(value not in made for value in step.data):
+                skipped[step.name] = "its input is float"
+            elif not any(value in read for value in step.outputs) and _float_output(step) is None:
+                skipped[step.name] = "no quantized unit reads its output"
+            elif step.moves_only and not any(value in read for value in step.outputs):
+                skipped[step.name] = "no quantized unit reads its output"
+        left = [step for step in steps if step.name not in skipped]
+        if len(left) == len(steps):
+            return left
+        steps = left
+
+
+def _float_output(step: Step) -> OpRule | None:
+    return next((r for r in step.rules if not isinstance(r.output, QuantScheme)), None)
+
+
+class _Draft:
+    """One attempt; `conflict` names a step whose input already has another scheme."""
+
+    def __init__(self, steps: list[Step], calibrator: CalibratorSpec) -> None:
+        self._calibrator = calibrator
+        self._activations: dict[ir.Value, QuantScheme] = {}
+        self._shared: dict[ir.Value, ir.Value] = {}
+        self._weights: dict[tuple[str, int], TensorRecipe] = {}
+        self._biases: set[tuple[str, int]] = set()
+        self.conflict: tuple[Step, str] | None = None
+        read = {value for step in steps for value in step.data}
+        for step in steps:
+            rule = self._pick(step, read)
+            if rule is None:
+                self.conflict = (step, "a neighbour fixes another scheme for its input")
+                return
+            self._take(step, rule, read)
+
+    def _pick(self, step: Step, read: set[ir.Value]) -> OpRule | None:
+        """First rule that agrees with what is fixed, with a quantized output exactly where one is read."""
+        wanted = any(value in read for value in step.outputs)
+        agreeing = [rule for rule in step.rules if self._agrees(step, rule)]
+        return next((r for r in agreeing if isinstance(r.output, QuantScheme) == wanted), next(iter(agreeing), None))
+
+    def _agrees(self, step: Step, rule: OpRule) -> bool:
+        if not isinstance(rule.activation, QuantScheme):  # weight-only rule: its input must still be float
+            return all(value not in self._activations for value in step.data)
+        return all(self._activations.get(value, rule.activation) == rule.activation for value in step.data)
+
+    def _take(self, step: Step, rule: OpRule, read: set[ir.Value]) -> None:
+        if isinstance(rule.activation, QuantScheme):
+            for value in step.data:
+                self._activations[value] = rule.activation
+            for position, value in step.inputs(Role.DATA):
+                if value.const_value is not None:
+                    self._weights[step.name, position] = TensorRecipe(rule.activation, CalibratorSpec("minmax"))
+        if isinstance(rule.output, QuantScheme):
+            for value in step.outputs:
+                if step.moves_only:
+                    self._shared[value] = step.data[0]
+                    self._activations[value] = self._activations[step.data[0]]
+                elif value in read or _float_output(step) is None:
+                    self._activations[value] = rule.output
+        for position, _ in step.inputs(Role.WEIGHT):
+            if isinstance(rule.weight, QuantScheme):
+                scheme = _with_axis(rule.weight, step.unit.node)
+                self._weights[step.name, position] = TensorRecipe(scheme, CalibratorSpec("minmax"))
+        for position, value in step.inputs(Role.BIAS):
+            if rule.bias is DType.INT32 and value.const_value is not None:
+                self._biases.add((step.name, position))
+
+    def recipe(self, skipped: dict[str, str]) -> Recipe:
+        names = {value: value.name or "" for value in self._activations}
+        return Recipe(
+            {
+                names[v]: TensorRecipe(s, self._calibrator)
+                for v, s in self._activations.items()
+                if v not in self._shared
+            },
+            self._weights,
+            frozenset(self._biases),
+            {names[v]: names[source] for v, source in self._shared.items()},
+            skipped,
+        )
+
+
+def _with_axis(scheme: QuantScheme, node: ir.Node) -> QuantScheme:
+    """A table's scheme with `axis=None` resolved: the output channels, or for blocks the axis summed over."""
+    if scheme.granularity is Granularity.PER_TENSOR or scheme.axis is not None:
+        return scheme
+    axis = channel_axis(node)
+    if scheme.granularity is Granularity.PER_BLOCK:
+        axis = 1 - axis if axis in (0, 1) else axis - 1
+    return QuantScheme(scheme.dtype, scheme.granularity, scheme.symmetric, scheme.narrow_range, axis, scheme.block_size)
