@@ -1,0 +1,141 @@
+"""The way data flows: import → prepare → recipe → calibrate → QuantizedModel → place → compile → Package."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from deepseek_core.calibration import Calibration, collect
+from deepseek_core.errors import ModelError
+from deepseek_core.ir.frontend import load_model
+from deepseek_core.ir.model import QuantizedModel
+from deepseek_core.ir.units import all_units
+from deepseek_core.ir.verify import verify
+from deepseek_core.options import CompileOptions, Progress
+from deepseek_core.passes import prepare
+from deepseek_core.quantize import apply_recipe, derive_recipe
+from deepseek_core.recipe import CalibratorSpec, Goal, Recipe
+from deepseek_core.registry import Backend, Registry, discover
+from deepseek_core.target import Target
+
+__all__ = ["calibrate", "float_model", "quantize", "recipe_for"]
+
+Samples = Iterable[Mapping[str, NDArray[Any]]]
+
+
+def quantize(
+    model: QuantizedModel | str | Path,
+    samples: Samples,
+    *,
+    targets: Sequence[Target | str] = ("cpu",),
+    registry: Registry | None = None,
+    calibrator: CalibratorSpec | None = None,
+    recipe: Recipe | None = None,
+    progress: Progress | None = None,
+) -> QuantizedModel:
+    """Quantize a float model after training.
+
+    Args:
+        model: float model, or a path to an ONNX file.
+        samples: feeds (input name → array) to calibrate on; streamed once.
+        targets: whose capability tables decide what is quantized and how, in order of preference.
+        registry: the backends to use; default: the installed ones.
+        calibrator: of every activation; default entropy (KL).
+        recipe: exactly what to do, instead of deriving it from the targets.
+        progress: told about the work.
+
+    Raises:
+        ModelError: the model cannot be read, is quantized already, or holds nothing the targets quantize.
+        CalibrationError: the samples are empty, do not fit the inputs, or are not finite.
+        TargetError: a target is unknown.
+    """
+    registry = registry or discover()
+    prepared = float_model(model)
+    recipe = recipe or recipe_for(prepared, targets, registry=registry, calibrator=calibrator)
+    calibration = calibrate(prepared, recipe, samples, registry=registry, progress=progress)
+    result = apply_recipe(prepared, recipe, calibration)
+    verify(result)
+    return result
+
+
+def float_model(model: QuantizedModel | str | Path) -> QuantizedModel:
+    """A prepared copy of a float model: the graph that a recipe speaks about.
+
+    Raises:
+        ModelError: the model holds quantized units.
+    """
+    source = model if isinstance(model, QuantizedModel) else load_model(model)
+    quantized = next((unit for unit in all_units(source.graph) if unit.is_quantized), None)
+    if quantized is not None:
+        raise ModelError(
+            f"the model is quantized already (unit '{quantized.name}')", fix="compile it as it is, or start from its float origin"
+        )
+    result = source.clone()
+    prepare(result)
+    if isinstance(model, str | Path):
+        result.metadata["source"] = {"sha256": hashlib.sha256(Path(model).read_bytes()).hexdigest()}
+    return result
+
+
+def recipe_for(
+    prepared: QuantizedModel,
+    targets: Sequence[Target | str],
+    *,
+    registry: Registry | None = None,
+    calibrator: CalibratorSpec | None = None,
+    goal: Goal = Goal.ACCURACY,
+) -> Recipe:
+    """What the targets want quantized: the first target's own recipe, else one derived from their tables.
+
+    Raises:
+        ModelError: nothing in the model can be quantized for the targets.
+    """
+    registry = registry or discover()
+    resolved = [registry.resolve(target) for target in targets]
+    backend, target = resolved[0]
+    recipe = backend.recipe(prepared, target, goal)
+    if recipe is None:
+        recipe = derive_recipe(prepared, [b.capabilities(t) for b, t in resolved], calibrator)
+    if not (recipe.activations or recipe.weights):
+        reasons = "; ".join(f"{unit}: {reason}" for unit, reason in list(recipe.skipped.items())[:3])
+        raise ModelError(
+            f"nothing in the model can be quantized for {', '.join(str(t) for _, t in resolved)} ({reasons or 'no units'})",
+            fix="choose another target, or compile the float model",
+        )
+    return recipe
+
+
+def calibrate(
+    prepared: QuantizedModel,
+    recipe: Recipe,
+    samples: Samples,
+    *,
+    registry: Registry | None = None,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Statistics of every activation that `recipe` names, from one pass over `samples`.
+
+    The float model runs on the CPU backend where it is installed, else on the reference backend. Statistics of
+    disjoint shards merge exactly: `calibrate(a).merge(calibrate(b))` equals `calibrate(a + b)`.
+    """
+    backend, target = _runner(registry or discover())
+    names = tuple(recipe.activations)
+    options = CompileOptions(optimize=0, taps=names)
+    executable = backend.load(backend.compile(prepared, target, options))
+    try:
+        return collect(executable, samples, names, progress=progress)
+    finally:
+        executable.close()
+
+
+def _runner(registry: Registry) -> tuple[Backend, Target]:
+    for name in ("cpu", "reference"):
+        if name in registry.backends:
+            backend, target = registry.resolve(name)
+            if backend.probe(target).can_run:
+                return backend, target
+    raise ModelError("no backend here can run the float model for calibration", fix="pip install deepseek-backend-cpu")
