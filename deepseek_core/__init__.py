@@ -8,6 +8,21 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from deepseek_core.artifact import Artifact
+    from deepseek_core.cost import Basis, Cost, KernelCandidate
+    from deepseek_core.errors import DeepseekError
+    from deepseek_core.executable import Executable, Feeds
+    from deepseek_core.expectations import Expectations, KnownFailure, Rounding, Tolerance
+    from deepseek_core.hookspecs import BackendInfo, hookimpl
+    from deepseek_core.ir import Operand, QParams, QuantizedModel, Role, TensorInfo, Unit
+    from deepseek_core.options import CompileOptions
+    from deepseek_core.placement import Claim, Placement, Refusal
+    from deepseek_core.recipe import CalibratorSpec, Goal, Recipe, TensorRecipe
+    from deepseek_core.registry import Backend, BrokenBackend, Registry, discover
+    from deepseek_core.scheme import DType, Granularity, QuantScheme
+    from deepseek_core.target import Availability, Capabilities, Limit, Missing, OpRule, Target, Tier
+
 __version__ = "0.1.0"
 
 _PUBLIC: dict[str, str] = {
@@ -15,31 +30,90 @@ _PUBLIC: dict[str, str] = {
     "Availability": "target",
     "Backend": "registry",
     "BackendInfo": "hookspecs",
+    "Basis": "cost",
     "BrokenBackend": "registry",
+    "CalibratorSpec": "recipe",
     "Capabilities": "target",
+    "Claim": "placement",
     "CompileOptions": "options",
     "Cost": "cost",
     "DType": "scheme",
     "DeepseekError": "errors",
     "Executable": "executable",
     "Expectations": "expectations",
+    "Feeds": "executable",
+    "Goal": "recipe",
     "Granularity": "scheme",
+    "KernelCandidate": "cost",
+    "KnownFailure": "expectations",
     "Limit": "target",
     "Missing": "target",
     "OpRule": "target",
+    "Operand": "ir",
+    "Placement": "placement",
     "QParams": "ir",
     "QuantScheme": "scheme",
     "QuantizedModel": "ir",
     "Recipe": "recipe",
+    "Refusal": "placement",
+    "Registry": "registry",
+    "Role": "ir",
+    "Rounding": "expectations",
     "Target": "target",
+    "TensorInfo": "ir",
+    "TensorRecipe": "recipe",
     "Tier": "target",
     "Tolerance": "expectations",
     "Unit": "ir",
     "discover": "registry",
     "hookimpl": "hookspecs",
 }
+"""Public name → the module that defines it."""
 
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+__all__ = [
+    "Artifact",
+    "Availability",
+    "Backend",
+    "BackendInfo",
+    "Basis",
+    "BrokenBackend",
+    "CalibratorSpec",
+    "Capabilities",
+    "Claim",
+    "CompileOptions",
+    "Cost",
+    "DType",
+    "DeepseekError",
+    "Executable",
+    "Expectations",
+    "Feeds",
+    "Goal",
+    "Granularity",
+    "KernelCandidate",
+    "KnownFailure",
+    "Limit",
+    "Missing",
+    "OpRule",
+    "Operand",
+    "Placement",
+    "QParams",
+    "QuantScheme",
+    "QuantizedModel",
+    "Recipe",
+    "Refusal",
+    "Registry",
+    "Role",
+    "Rounding",
+    "Target",
+    "TensorInfo",
+    "TensorRecipe",
+    "Tier",
+    "Tolerance",
+    "Unit",
+    "__version__",
+    "discover",
+    "hookimpl",
+]
 
 
 def __getattr__(name: str) -> object:
