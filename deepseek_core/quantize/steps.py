@@ -10,7 +10,7 @@ import onnx_ir as ir
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.ir.ops import PASSTHROUGH, Role, info, roles
 from deepseek_core.ir.units import Unit
-from deepseek_core.partition.refusal import limit_reason
+from deepseek_core.partition.limits import accepted, broken_limit
 from deepseek_core.scheme import Granularity, QuantScheme
 from deepseek_core.target import Capabilities, OpRule
 
@@ -112,7 +112,11 @@ def _misfit(unit: Unit, rule: OpRule, *, with_activation: bool) -> str | None:
         return f"{unit.op} does not fuse {unit.activation.op_type}"
     if isinstance(rule.weight, QuantScheme) and not _weight_fits(unit, rule.weight, weights[0][1]):
         return f"weight of {unit.op} cannot be quantized {rule.weight.granularity}"
-    return limit_reason(unit, rule.limits)
+    for limit in rule.limits:
+        broken = broken_limit(unit, limit)
+        if broken is not None:
+            return f"{broken[0]} of {unit.op} is {broken[1]}, accepted: {accepted(limit)}"
+    return None
 
 
 def _weight_fits(unit: Unit, scheme: QuantScheme, weight: ir.Value) -> bool:

@@ -107,8 +107,12 @@ class Report:
         worst = int(np.argmin(values))
         axes.bar([worst], [values[worst]], color=WARM, width=0.8)
         axes.annotate(
-            f"{self.sqnr[worst][0]}: {values[worst]:.1f} dB", (worst, values[worst]), xytext=(0, 6),
-            textcoords="offset points", ha="center", color=WARM,
+            f"{self.sqnr[worst][0]}: {values[worst]:.1f} dB",
+            (worst, values[worst]),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+            color=WARM,
         )
         axes.set(xlabel="tensor, in order of execution", ylabel="SQNR, dB")
 
