@@ -7,6 +7,7 @@ import html
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from string import Template
 
@@ -78,7 +79,7 @@ class Report:
 
     def save(self, path: Path) -> None:
         """Write the page atomically."""
-        text = Template(_PAGE).substitute(
+        text = Template(files(__package__).joinpath("page.html").read_text()).substitute(
             summary="".join(_row(row) for row in self.summary),
             facts="".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in self.facts.items()),
             latency=_svg(self._plot_latency, 5.2, 2.4),
@@ -168,30 +169,3 @@ def _figure(prediction: Prediction) -> str:
         f'<figure class="{verdict}"><img alt="class {prediction.label}" src="data:image/jpeg;base64,{data}">'
         f"<figcaption>class {prediction.label}<br>{note}</figcaption></figure>"
     )
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>DeepSeek: EfficientNet-Lite0 in INT8</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.7rem; margin-bottom: .2rem } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
-p.lead { color: #52606d; margin-top: 0 }
-table { border-collapse: collapse; width: 100% } td, th { padding: .45rem .8rem; text-align: left }
-tr { border-bottom: 1px solid #e4e7eb } thead th { color: #52606d; font-weight: 600 } td { font-variant-numeric: tabular-nums }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; color: #52606d } dd { margin: 0; overflow-wrap: anywhere }
-.row { display: flex; flex-wrap: wrap; gap: 1rem } .plot svg { max-width: 100%; height: auto }
-.photos { display: flex; flex-wrap: wrap; gap: .6rem } figure { margin: 0; width: 136px; font-size: 11px; line-height: 1.3 }
-figure img { width: 132px; height: 100px; object-fit: cover; border: 2px solid #16a34a; border-radius: 6px }
-figure.wrong img { border-color: #dc2626 }
-</style>
-<h1>EfficientNet-Lite0 in INT8</h1>
-<p class="lead">Imported, calibrated, placed, compiled for the CPU and run on photographs it was not calibrated on.</p>
-<table><thead><tr><th></th><th>fp32</th><th>int8</th><th></th></tr></thead><tbody>$summary</tbody></table>
-<div class="row"><section><h2>Latency</h2>$latency</section><section><h2>Kernels chosen</h2>$kernels</section></div>
-<h2>Signal to quantization noise, tensor by tensor</h2>$sqnr
-<h2>Where calibration cuts</h2><div class="row">$ranges</div>
-<h2>Photographs</h2><div class="photos">$photos</div>
-<h2>How this was obtained</h2><dl>$facts</dl>
-</html>
-"""
