@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pluggy
 
@@ -35,7 +35,7 @@ HOOK_API = (1, 0)
 """(major, minor): a new optional hook or argument is a minor version, a removed or re-meant one a major."""
 
 hookspec = pluggy.HookspecMarker("deepseek")
-hookimpl: Any = pluggy.HookimplMarker("deepseek")
+hookimpl = pluggy.HookimplMarker("deepseek")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,3 @@
+"""The Echo device: a DeepSeek backend to learn from."""
+
+__all__: list[str] = []

@@ -1,0 +1,76 @@
+"""The hooks, a few lines each. Heavy modules are imported where they are used: discovery must be quick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deepseek_backend_echo.capabilities import TARGET, capabilities
+from deepseek_core import (
+    Availability,
+    BackendInfo,
+    Capabilities,
+    Expectations,
+    Rounding,
+    Target,
+    Tier,
+    Tolerance,
+    hookimpl,
+)
+
+if TYPE_CHECKING:
+    from deepseek_core import Artifact, CompileOptions, Executable, QuantizedModel
+
+__all__: list[str] = []
+
+VERSION = "0.1.0"
+
+
+@hookimpl
+def deepseek_backend() -> BackendInfo:
+    return BackendInfo(
+        name="echo",
+        hook_api=(1, 0),
+        targets=(TARGET,),
+        summary="int8 device of the tutorial, simulated",
+        version=VERSION,
+    )
+
+
+@hookimpl
+def deepseek_capabilities(target: Target) -> Capabilities:
+    return capabilities(target)
+
+
+@hookimpl
+def deepseek_probe(target: Target) -> Availability:
+    return Availability(
+        can_compile=True,
+        can_run=True,
+        detail="simulator, part of the package",
+        tier=Tier.SIMULATED,
+        devices=("echo v1 simulator",),
+    )
+
+
+@hookimpl
+def deepseek_compile(model: QuantizedModel, target: Target, options: CompileOptions) -> Artifact:
+    from deepseek_backend_echo.compiler import compile_program
+    from deepseek_core import Artifact
+
+    program = compile_program(model)
+    report = {"instructions": len(program.instructions)}
+    return Artifact(target, program.encode(), "echo", toolchain={"echo": VERSION}, report=report)
+
+
+@hookimpl
+def deepseek_load(artifact: Artifact) -> Executable:
+    from deepseek_backend_echo.program import Program
+    from deepseek_backend_echo.runtime import EchoExecutable
+
+    return EchoExecutable(Program.decode(artifact.payload))
+
+
+@hookimpl
+def deepseek_expectations(target: Target) -> Expectations:
+    """Ties round away from zero, so a code may be one off wherever the exact result lies on a tie."""
+    return Expectations(default=Tolerance(lsb=1), rounding=Rounding.HALF_AWAY)
