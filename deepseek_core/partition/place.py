@@ -1,0 +1,105 @@
+"""From claims to a placement: a target for every unit, joined into few parts, with the predicted cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from deepseek_core.cost import Cost
+from deepseek_core.errors import PlacementError
+from deepseek_core.ir.model import QuantizedModel
+from deepseek_core.partition.claims import claims
+from deepseek_core.partition.graph import UnitGraph
+from deepseek_core.partition.merge import merge
+from deepseek_core.partition.solver import Offer, PreferenceSolver, Problem, Solver
+from deepseek_core.placement import Claim, Placement
+from deepseek_core.registry import Backend
+from deepseek_core.target import Target
+
+__all__ = ["place"]
+
+
+def place(
+    model: QuantizedModel,
+    targets: Sequence[tuple[Backend, Target]],
+    pins: Mapping[str, Target] | None = None,
+    solver: Solver | None = None,
+) -> Placement:
+    """Place every unit of the main graph on a target.
+
+    Args:
+        targets: in order of preference.
+        pins: unit name → the target it must run on.
+        solver: how to choose where several targets would run a unit; default: the first in order.
+
+    Raises:
+        PlacementError: a unit that no target accepts (the message has every refusal), or a pin that cannot be kept.
+        BackendError: a backend's claims break the contract.
+    """
+    if not targets:
+        raise PlacementError("no target was chosen", fix="name at least one target, for example cpu")
+    graph = UnitGraph(model)
+    offers = []
+    for target, backend in {target: backend for backend, target in targets}.items():
+        claimed, refused = claims(model, backend, target)
+        offers.append(Offer(backend, target, tuple(claimed), tuple(refused)))
+    problem = Problem(graph, tuple(offers), pins or {})
+    _check_pins(problem)
+    solution = (solver or PreferenceSolver()).solve(problem)
+    target_of = {name: claim.target for claim in solution.claims for name in claim.units}
+    unplaced = [name for name in graph.index if name not in target_of]
+    if unplaced:
+        raise _unsupported(problem, unplaced)
+    return _placement(problem, solution.claims, target_of, solution.gap)
+
+
+def _placement(
+    problem: Problem, taken: Sequence[Claim], target_of: Mapping[str, Target], gap: float | None
+) -> Placement:
+    graph = problem.graph
+    groups = [[graph.index[name] for name in claim.units] for claim in taken if len(claim.units) > 1]
+    merged = merge(graph, [target_of[unit.name] for unit in graph.units], groups)
+    parts = [(target_of[graph.units[units[0]].name], units) for units in merged]
+    cost = Cost.total([*(problem.part_cost(*part) for part in parts), problem.transfer_cost(parts)])
+    return Placement(
+        units={unit.name: target_of[unit.name] for unit in graph.units},
+        parts=tuple(tuple(graph.units[i].name for i in units) for units in merged),
+        refusals=tuple(refusal for offer in problem.offers for refusal in offer.refusals),
+        cost=cost,
+        gap=gap,
+    )
+
+
+def _check_pins(problem: Problem) -> None:
+    for name, target in problem.pins.items():
+        if name not in problem.graph.index:
+            raise PlacementError(
+                f"pin on '{name}', which is not a unit of the model", fix="take unit names from `deepseek inspect`"
+            )
+        offer = next((offer for offer in problem.offers if offer.target == target), None)
+        if offer is None:
+            raise PlacementError(
+                f"'{name}' is pinned to {target}, which is not among the targets", fix=f"add {target} to the targets"
+            )
+        if name not in offer.claim_of:
+            reason = next(r.reason for r in offer.refusals if r.unit == name)
+            raise PlacementError(f"'{name}' is pinned to {target}, which refuses it: {reason}", fix="move the pin")
+
+
+def _unsupported(problem: Problem, names: Sequence[str]) -> PlacementError:
+    """One line with every unit that has no place; units of one op with equal refusals share an entry."""
+    reasons = {(r.unit, r.target): r.reason for offer in problem.offers for r in offer.refusals}
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        said = [f"{o.target}: {reasons.get((name, o.target)) or _apart(o, name)}" for o in problem.offers]
+        op = problem.graph.units[problem.graph.index[name]].op
+        alike.setdefault((op, " | ".join(said)), []).append(f"'{name}'")
+    entries = [f"{', '.join(units)} ({op}) [{said}]" for (op, said), units in alike.items()]
+    return PlacementError(
+        f"{len(names)} of {len(problem.graph.units)} units run on no chosen target: {'; '.join(entries)}",
+        fix="add a target that runs them (cpu runs every ONNX op), or change those layers",
+    )
+
+
+def _apart(offer: Offer, name: str) -> str:
+    others = ", ".join(f"'{unit}'" for unit in offer.claim_of[name].units if unit != name)
+    return f"runs it only together with {others}, which cannot be joined here"
