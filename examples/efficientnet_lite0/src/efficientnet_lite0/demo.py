@@ -26,7 +26,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from deepseek_core.atomic import atomic_write
-from deepseek_core.calibration import Calibration, activation_qparams
+from deepseek_core.calibration import Calibration, TensorStats, activation_qparams
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.options import CompileOptions
 from deepseek_core.pipeline import calibrate, compile, float_model, recipe_for
@@ -210,9 +210,18 @@ def _range_plots(calibration: Calibration, recipe: Recipe) -> list[RangePlot]:
         kept = (spans[tensor.calibrator.method][1] - spans[tensor.calibrator.method][0]) / (
             spans["minmax"][1] - spans["minmax"][0]
         )
-        edges, counts = stats.histogram()
-        found.append((kept, RangePlot(name, edges, counts, spans)))
+        found.append((kept, RangePlot(name, *_histogram(stats), spans)))
     return [plot for _, plot in sorted(found, key=lambda pair: pair[0])[:4]]
+
+
+def _histogram(stats: TensorStats, bars: int = 128) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(edges, counts) of about `bars` bars over the values that occurred."""
+    counts = stats.ascending()
+    used = np.flatnonzero(counts)
+    step = max(1, (used[-1] - used[0] + 1) // bars)
+    starts = np.arange(used[0], used[-1] + 1, step)
+    edges = (np.append(starts, starts[-1] + step) - len(counts) // 2) * stats.width
+    return edges, np.add.reduceat(counts, starts)
 
 
 def _print(console: Console, summary: Sequence[tuple[str, str, str, str]], page: Path) -> None:
