@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from deepseek_backend_echo.program import Instruction, Program
 from deepseek_core import Operand, QParams, QuantizedModel, Role, Unit
 from deepseek_core.errors import BackendError
+from deepseek_core.ir import expand, qparams_of
 
 __all__ = ["compile_program"]
 
@@ -80,24 +81,29 @@ def _lower_add(unit: Unit, builder: _Builder) -> None:
 
 
 def _lower_relu(unit: Unit, builder: _Builder) -> None:
-    (x,) = unit.operands(Role.DATA)
-    _rescale(unit, builder, builder.operand(x), low=_numbers(unit.outputs[0])[1])
+    (x,), y = unit.operands(Role.DATA), unit.outputs[0]
+    (x_scale, x_zero), (scale, zero) = _numbers(x), _numbers(y)
+    settings = {"x_scale": x_scale, "x_zero": x_zero, "scale": scale, "zero": zero, "low": zero}
+    builder.emit("rescale", (builder.operand(x),), y.value.name or "", **settings)
 
 
 def _lower_flatten(unit: Unit, builder: _Builder) -> None:
+    """The capability check lets a Flatten pass only when its output keeps the input's scale and zero point."""
     (x,) = unit.operands(Role.DATA)
-    flat = f"{unit.name}.flat"
-    axis = unit.node.attributes.get_int("axis", 1)
-    rank = len(x.shape or ())
-    builder.emit("flatten", (builder.operand(x),), flat, axis=axis % rank if axis < 0 else axis)
-    _rescale(unit, builder, flat, low=LOWEST)
+    axis, rank = unit.node.attributes.get_int("axis", 1), len(x.shape or ())
+    builder.emit("flatten", (builder.operand(x),), unit.outputs[0].value.name or "", axis=axis + rank * (axis < 0))
 
 
-def _rescale(unit: Unit, builder: _Builder, source: str, *, low: int) -> None:
-    """Move codes to the output's scale: the identity where input and output share it, as a passthrough should."""
-    (x_scale, x_zero), (scale, zero) = _numbers(unit.operands(Role.DATA)[0]), _numbers(unit.outputs[0])
-    output = unit.outputs[0].value.name or ""
-    builder.emit("rescale", (source,), output, x_scale=x_scale, x_zero=x_zero, scale=scale, zero=zero, low=low)
+def _lower_conversion(unit: Unit, builder: _Builder) -> None:
+    """A Q or DQ on its own: where the model enters or leaves the device in float."""
+    source, qparams, name = unit.inputs[0], qparams_of(unit.node), unit.name
+    if source is None or qparams is None:
+        raise BackendError(f"'{name}' has a scale that is not constant", fix="place it elsewhere")
+    shape = tuple(size or 1 for size in source.shape or ())
+    scale = builder.constant(f"{name}.scale", expand(qparams.scale, shape, qparams.scheme))
+    zero = builder.constant(f"{name}.zero", expand(qparams.zero_point, shape, qparams.scheme).astype(np.int32))
+    opcode = "quantize" if unit.op == "QuantizeLinear" else "dequantize"
+    builder.emit(opcode, (builder.operand(source), scale, zero), unit.outputs[0].value.name or "")
 
 
 _LOWERINGS: dict[str, Callable[[Unit, _Builder], None]] = {
@@ -106,6 +112,8 @@ _LOWERINGS: dict[str, Callable[[Unit, _Builder], None]] = {
     "Add": _lower_add,
     "Relu": _lower_relu,
     "Flatten": _lower_flatten,
+    "QuantizeLinear": _lower_conversion,
+    "DequantizeLinear": _lower_conversion,
 }
 
 

@@ -29,8 +29,9 @@ def execute(program: Program, feeds: Mapping[str, NDArray[Any]]) -> dict[str, ND
     """
     tensors: dict[str, NDArray[Any]] = {**program.constants, **feeds}
     try:
-        for step in program.instructions:
-            tensors[step.output] = OPCODES[step.opcode](*(tensors[name] for name in step.inputs), **step.settings)
+        with np.errstate(all="ignore"):  # the device has no floating-point traps
+            for step in program.instructions:
+                tensors[step.output] = OPCODES[step.opcode](*(tensors[name] for name in step.inputs), **step.settings)
         return {info.name: tensors[info.name] for info in program.outputs}
     except KeyError as error:
         raise PackageError(f"the Echo program names {error}, which does not exist", fix="compile it again") from None
@@ -60,19 +61,32 @@ def _flatten(x: Codes, *, axis: int) -> Codes:
     return x.reshape(int(np.prod(x.shape[:axis])), -1)
 
 
+def _quantize(x: NDArray[np.float32], scale: NDArray[np.float32], zero: NDArray[np.int32]) -> Codes:
+    """Real values to codes; NaN becomes the code of 0."""
+    return _to_codes(np.nan_to_num(x / scale, nan=0.0, posinf=np.inf, neginf=-np.inf), zero, -128)
+
+
+def _dequantize(
+    x: NDArray[np.integer[Any]], scale: NDArray[np.float32], zero: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    return np.asarray((x.astype(np.int32) - zero).astype(np.float32) * scale, np.float32)
+
+
 OPCODES: dict[str, Callable[..., NDArray[Any]]] = {
     "matmul": _matmul,
     "add": _add,
     "rescale": _rescale,
     "flatten": _flatten,
+    "quantize": _quantize,
+    "dequantize": _dequantize,
 }
 
 
 def _to_real(codes: Codes, scale: float, zero: int) -> NDArray[np.float32]:
-    return np.asarray((codes.astype(np.int32) - np.int32(zero)).astype(np.float32) * np.float32(scale), np.float32)
+    return _dequantize(codes, np.asarray(scale, np.float32), np.asarray(zero, np.int32))
 
 
-def _to_codes(ratio: NDArray[np.float32], zero: int, low: int) -> Codes:
-    """saturate(round_half_away(ratio) + zero) with [low, 127] as the range."""
+def _to_codes(ratio: NDArray[np.float32], zero: int | NDArray[np.int32], low: int) -> Codes:
+    """Code saturate(round_half_away(ratio) + zero), with [low, 127] as the range."""
     magnitude = np.floor(np.abs(ratio).astype(np.float64) + 0.5)
     return np.asarray(np.clip(np.copysign(magnitude, ratio) + zero, low, 127), np.int8)
