@@ -71,6 +71,10 @@ class Availability:
         can_run: a device (or the emulator of the stated tier) is here.
         missing: what is not, each with its fix.
         detail: one line for people, such as the device's name and the runtime's version.
+        features: what this machine has of the features that artifacts name in `Artifact.requires`, for
+            example `("avx2", "avx512_vnni")`; an artifact that requires another one is rebuilt here.
+        toolchain: versions installed here, under the names that artifacts use in `Artifact.toolchain`; an
+            artifact built with another version is rebuilt here.
         tier: how results of this target are obtained here; an `Executable` must state the same.
         devices: names of the devices present, as `Executable.device` gives them: what runs elsewhere is a
             silent fallback. The conformance kit compares both.
