@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deepseek_core.errors import CalibrationError, DeepseekError, FeedError
 from deepseek_core.ir.model import TensorInfo, signature
 
-__all__ = ["ARRAY_SUFFIXES", "fit_many", "fit_one", "read_arrays"]
+__all__ = ["ARRAY_SUFFIXES", "fit_many", "fit_one", "read_arrays", "rows"]
 
 ARRAY_SUFFIXES = frozenset((".npy", ".npz"))
 
@@ -32,6 +32,19 @@ def read_arrays(path: Path, error: type[DeepseekError] = CalibrationError) -> di
     except (ValueError, EOFError, OSError, MemoryError, SyntaxError, KeyError, zipfile.BadZipFile) as problem:
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise error(f"{path} cannot be read ({reason})", fix="save it again with numpy.save or numpy.savez") from None
+
+
+def rows(path: Path, info: TensorInfo) -> int:
+    """Batches that `fit_many` would make of a file's first array, from its header alone; 1 where that cannot be read."""
+    try:
+        if path.suffix.lower() == ".npy":
+            shape = _header(path.open("rb"))
+        else:
+            with zipfile.ZipFile(path) as archive:
+                shape = _header(archive.open(archive.namelist()[0]))
+    except (ValueError, OSError, EOFError, IndexError, SyntaxError, zipfile.BadZipFile):
+        return 1
+    return max(shape[0] // _batch(info), 1) if info.shape and len(shape) == len(info.shape) else 1
 
 
 def fit_one(array: NDArray[Any], info: TensorInfo, origin: str) -> NDArray[Any]:
@@ -66,10 +79,24 @@ def fit_many(array: NDArray[Any], info: TensorInfo, origin: str) -> list[NDArray
         raise CalibrationError(f"{origin}: NaN or infinity in the data", fix="leave such samples out")
     if not info.shape:
         return [array]
-    batch = info.shape[0] if isinstance(info.shape[0], int) else 1
+    batch = _batch(info)
     if array.ndim == len(info.shape) and _matches(array.shape[1:], info.shape[1:]) and array.shape[0] % batch == 0:
         return [array[start : start + batch] for start in range(0, array.shape[0], batch)]
     return [fit_one(array, info, origin)]
+
+
+def _header(stream: IO[bytes]) -> tuple[int, ...]:
+    """Shape of the array in a `.npy` stream, which is closed."""
+    with stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return read(stream)[0]
+
+
+def _batch(info: TensorInfo) -> int:
+    """Rows of one sample: the input's first dimension, 1 where that is symbolic."""
+    first = info.shape[0] if info.shape else None
+    return first if isinstance(first, int) else 1
 
 
 def _cast(array: NDArray[Any], info: TensorInfo, origin: str) -> NDArray[Any]:

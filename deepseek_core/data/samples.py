@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from deepseek_core.data.arrays import ARRAY_SUFFIXES, fit_many, read_arrays
+from deepseek_core.data.arrays import ARRAY_SUFFIXES, fit_many, read_arrays, rows
 from deepseek_core.data.images import IMAGE_SUFFIXES, ImageOptions, ImageReader
 from deepseek_core.errors import CalibrationError, FeedError
 from deepseek_core.ir.model import TensorInfo, signature
@@ -46,8 +46,10 @@ class Samples:
         self._reader: ImageReader | None = None
 
     def __len__(self) -> int:
-        """Number of files; a file may hold several samples."""
-        return len(self.files)
+        """Number of samples, from the files' headers alone."""
+        first = self._inputs[0] if self._inputs else None
+        arrays = [path for path in self.files if path.suffix.lower() in ARRAY_SUFFIXES]
+        return len(self.files) - len(arrays) + sum(rows(path, first) if first else 1 for path in arrays)
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         """Feeds by input name.

@@ -34,7 +34,9 @@ def test_an_array_becomes_batches_of_the_models_size(
     tmp_path: Path, info: TensorInfo, shape: tuple[int, ...], batches: list[tuple[int, ...]]
 ) -> None:
     np.save(tmp_path / "x.npy", np.zeros(shape))
-    assert [feeds["x"].shape for feeds in Samples(tmp_path / "x.npy", [info])] == batches
+    samples = Samples(tmp_path / "x.npy", [info])
+    assert [feeds["x"].shape for feeds in samples] == batches
+    assert len(samples) == len(batches)
 
 
 @given(rows=st.integers(1, 12), batch=st.integers(1, 4))
@@ -47,7 +49,9 @@ def test_splitting_loses_and_repeats_no_row(rows: int, batch: int) -> None:
 
 def test_npz_keys_are_input_names(tmp_path: Path) -> None:
     np.savez(tmp_path / "s.npz", x=np.zeros((2, 3), np.float32), y=np.arange(2))
-    feeds = list(Samples(tmp_path, [X, Y]))
+    samples = Samples(tmp_path, [X, Y])
+    feeds = list(samples)
+    assert len(samples) == len(feeds) == 2
     assert [int(f["y"][0]) for f in feeds] == [0, 1]
     assert feeds[0]["y"].dtype == np.int64
 
