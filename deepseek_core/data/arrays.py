@@ -35,7 +35,7 @@ def read_arrays(path: Path, error: type[DeepseekError] = CalibrationError) -> di
 
 
 def rows(path: Path, info: TensorInfo) -> int:
-    """Batches that `fit_many` would make of a file's first array, from its header alone; 1 where that cannot be read."""
+    """Batches that `fit_many` would make of a file's first array, by its header alone; 1 where that is unreadable."""
     try:
         if path.suffix.lower() == ".npy":
             shape = _header(path.open("rb"))
@@ -96,7 +96,7 @@ def _header(stream: IO[bytes]) -> tuple[int, ...]:
 def _batch(info: TensorInfo) -> int:
     """Rows of one sample: the input's first dimension, 1 where that is symbolic."""
     first = info.shape[0] if info.shape else None
-    return first if isinstance(first, int) else 1
+    return max(first, 1) if isinstance(first, int) else 1
 
 
 def _cast(array: NDArray[Any], info: TensorInfo, origin: str) -> NDArray[Any]:
