@@ -37,7 +37,25 @@ class OpInfo:
 
 
 PASSTHROUGH = frozenset(
-    ["Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "MaxPool", "Identity", "Split", "Expand", "Tile", "DepthToSpace", "SpaceToDepth", "GatherElements", "GatherND", "ReverseSequence"]
+    [
+        "Reshape",
+        "Transpose",
+        "Squeeze",
+        "Unsqueeze",
+        "Flatten",
+        "Slice",
+        "Gather",
+        "MaxPool",
+        "Identity",
+        "Split",
+        "Expand",
+        "Tile",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "GatherElements",
+        "GatherND",
+        "ReverseSequence",
+    ]
 )
 """Ops that only move values: a quantized output keeps the input's scale and zero point."""
 

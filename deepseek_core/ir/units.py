@@ -17,7 +17,7 @@ from deepseek_core.ir.ops import ACTIVATIONS, Role, info, op_key, roles
 from deepseek_core.ir.qparams import QParams, numpy_dtype
 from deepseek_core.scheme import DType, Granularity, QuantScheme
 
-__all__ = ["DQ", "Operand", "Q", "Unit", "all_units", "is_q_or_dq", "qparams_of", "subgraphs", "units"]
+__all__ = ["DQ", "Operand", "Q", "Unit", "all_units", "is_q_or_dq", "onnx_dtype", "qparams_of", "subgraphs", "units"]
 
 Q, DQ = "QuantizeLinear", "DequantizeLinear"
 
@@ -199,6 +199,14 @@ _DTYPES = {
         **{d.name: d for d in DType if d is not DType.FLOAT32},
     }.items()
 }
+
+
+_ONNX_DTYPES = {dtype: code for code, dtype in _DTYPES.items()}
+
+
+def onnx_dtype(dtype: DType) -> ir.DataType:
+    """The ONNX element type of the same meaning."""
+    return _ONNX_DTYPES[dtype]
 
 
 def _dtype(value: ir.Value | None) -> DType | None:

@@ -1,0 +1,1 @@
+"""What must hold for a model, one kind of rule a file; `ir.verify` runs them all."""

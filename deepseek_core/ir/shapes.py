@@ -1,0 +1,82 @@
+"""Shape and type inference of a whole model with ONNX's own inference."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+
+from deepseek_core.errors import ModelError
+
+__all__ = ["infer_shapes"]
+
+_BIG = 1024
+"""Bytes; a larger initializer tells inference nothing that its shape does not, and would only be copied."""
+
+
+def infer_shapes(model: ir.Model) -> None:
+    """Fill in types and shapes that follow from the inputs, in place; what cannot be inferred keeps what it had.
+
+    Value names must be unique over the model. What a file declares is believed where inference says nothing.
+
+    Raises:
+        ModelError: types or shapes contradict each other; the message names the node.
+    """
+    proto = ir.to_proto(_skeleton(model))
+    try:
+        inferred = _run(proto)
+    except _FAILURES as stale:
+        # A declared shape may simply be out of date (a changed batch size); the graph itself decides.
+        _forget_shapes(proto.graph)
+        try:
+            inferred = _run(proto)
+        except _FAILURES as error:
+            raise ModelError(_sentence(error), fix="correct or re-export the model") from stale
+    _adopt(model, ir.from_proto(inferred))
+
+
+_FAILURES = (onnx.shape_inference.InferenceError, RuntimeError, ValueError)
+
+
+def _run(proto: onnx.ModelProto) -> onnx.ModelProto:
+    return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+
+
+def _skeleton(model: ir.Model) -> ir.Model:
+    """A copy whose large initializers are inputs without data."""
+    copy = model.clone()
+    for name, value in list(copy.graph.initializers.items()):
+        if value.const_value is not None and value.const_value.nbytes > _BIG:
+            del copy.graph.initializers[name]
+            value.const_value = None
+            if not value.is_graph_input():
+                copy.graph.inputs.append(value)
+    return copy
+
+
+def _forget_shapes(graph: onnx.GraphProto) -> None:
+    for value in (*graph.value_info, *graph.output):
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs):
+                _forget_shapes(body)
+
+
+def _adopt(model: ir.Model, inferred: ir.Model) -> None:
+    known = {v.name: v for graph in inferred.graphs() for v in _values(graph)}
+    for graph in model.graphs():
+        for value in _values(graph):
+            found = known.get(value.name)
+            if found is not None:
+                value.shape = found.shape if found.shape is not None else value.shape
+                value.type = found.type if found.type is not None else value.type
+
+
+def _values(graph: ir.Graph) -> list[ir.Value]:
+    return [*graph.inputs, *graph.outputs, *(v for node in graph for v in node.outputs if v.name)]
+
+
+def _sentence(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines).removeprefix("[ShapeInferenceError] ")[:400] or "shape inference failed"
