@@ -16,13 +16,16 @@ from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.ir.units import all_units
 from deepseek_core.ir.verify import verify
 from deepseek_core.options import CompileOptions, Progress
+from deepseek_core.package import Package
+from deepseek_core.package.build import build
+from deepseek_core.partition import Solver, place
 from deepseek_core.passes import prepare
 from deepseek_core.quantize import apply_recipe, derive_recipe
 from deepseek_core.recipe import CalibratorSpec, Goal, Recipe
 from deepseek_core.registry import Backend, Registry, discover
 from deepseek_core.target import Target
 
-__all__ = ["calibrate", "float_model", "quantize", "recipe_for"]
+__all__ = ["calibrate", "compile", "float_model", "quantize", "recipe_for"]
 
 Samples = Iterable[Mapping[str, NDArray[Any]]]
 
@@ -60,6 +63,42 @@ def quantize(
     result = apply_recipe(prepared, recipe, calibration)
     verify(result)
     return result
+
+
+def compile(  # noqa: A001
+    model: QuantizedModel | str | Path,
+    targets: Sequence[Target | str] = ("cpu",),
+    *,
+    registry: Registry | None = None,
+    options: CompileOptions | None = None,
+    pins: Mapping[str, Target | str] | None = None,
+    solver: Solver | None = None,
+) -> Package:
+    """Place a model on targets and compile each part.
+
+    Args:
+        model: quantized (or float) model, or the path of an ONNX file.
+        targets: in order of preference.
+        registry: the backends to use; default: the installed ones.
+        options: how to compile; `options.progress` is told about the work.
+        pins: unit name → the target it must run on.
+        solver: how to choose where several targets would run a unit; default: the first in order.
+
+    Raises:
+        ModelError: the model cannot be read.
+        TargetError: a target is unknown.
+        PlacementError: a unit runs on no target; the message has every refusal.
+    """
+    registry = registry or discover()
+    options = options or CompileOptions()
+    source = model if isinstance(model, QuantizedModel) else load_model(model)
+    resolved = [registry.resolve(target) for target in targets]
+    pinned = {name: registry.resolve(target)[1] for name, target in (pins or {}).items()}
+    options.progress("place", 0.0)
+    placement = place(source, resolved, pinned, solver)
+    artifacts = tuple(build(source, placement, registry, options))
+    kept = CompileOptions(options.optimize, options.threads, options.taps, options.extra)
+    return Package(source, placement, artifacts, kept)
 
 
 def float_model(model: QuantizedModel | str | Path) -> QuantizedModel:
