@@ -37,25 +37,25 @@ class OpInfo:
 
 
 PASSTHROUGH = frozenset(
-    [
-        "Reshape",
-        "Transpose",
-        "Squeeze",
-        "Unsqueeze",
-        "Flatten",
-        "Slice",
-        "Gather",
-        "MaxPool",
-        "Identity",
-        "Split",
-        "Expand",
-        "Tile",
+    (
         "DepthToSpace",
-        "SpaceToDepth",
+        "Expand",
+        "Flatten",
+        "Gather",
         "GatherElements",
         "GatherND",
+        "Identity",
+        "MaxPool",
+        "Reshape",
         "ReverseSequence",
-    ]
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    )
 )
 """Ops that only move values: a quantized output keeps the input's scale and zero point."""
 

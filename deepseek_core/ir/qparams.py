@@ -88,13 +88,16 @@ class QParams:
         return cls(scheme, scale32, zero.astype(storage))
 
     def quantize(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Codes of `x` (float, any shape that fits the scheme) in the scheme's dtype; NaN becomes code of 0."""
+        """Codes of `x` (float, any shape that fits the scheme) in the scheme's dtype.
+
+        Infinities saturate; NaN becomes the code of 0, and stays NaN in float8.
+        """
         scale, zero = self._expanded(x.shape)
         storage = numpy_dtype(self.scheme.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
             ratio = np.asarray(x, np.float32) / scale
         if not self.scheme.dtype.is_integer:
-            return np.clip(ratio, self.scheme.qmin, self.scheme.qmax).astype(storage)
+            return np.asarray(np.clip(ratio, self.scheme.qmin, self.scheme.qmax).astype(storage))
         # In float64 the sum of a rounded ratio and a zero point is exact for every code in range.
         codes = np.rint(ratio).astype(np.float64) + zero.astype(np.float64)
         codes = np.where(np.isnan(codes), zero.astype(np.float64), codes)
@@ -137,7 +140,8 @@ def expand(values: NDArray[Any], shape: tuple[int, ...], scheme: QuantScheme) ->
         )
     axis %= len(shape)
     if scheme.block_size is not None:
-        blocks = np.repeat(values, scheme.block_size, axis=axis)
+        # No more copies than the axis is long, whatever a file says about its blocks.
+        blocks = np.repeat(values, min(scheme.block_size, max(shape[axis], 1)), axis=axis)
         return blocks[tuple(slice(0, n) if i == axis else slice(None) for i, n in enumerate(shape))]
     if values.shape != (shape[axis],):
         raise ModelError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from deepseek_core.errors import ModelError
 
@@ -58,7 +58,7 @@ def parse(data: bytes, name: str) -> onnx.ModelProto:
         if data[offset : offset + len(magic)] == magic:
             raise ModelError(f"{name} is {kind}, not an ONNX model", fix=fix)
     try:
-        proto = onnx.ModelProto.FromString(data)
+        proto: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except DecodeError:
         raise ModelError(
             f"{name} is not an ONNX model, or is truncated or corrupt", fix="export or download the model again"

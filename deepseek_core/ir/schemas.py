@@ -69,7 +69,7 @@ def signature(domain: str, op: str, opset: int) -> Signature | None:
         schema.max_input,
         schema.min_output,
         schema.max_output,
-        {name: (ir.AttributeType(a.type.value), a.required) for name, a in schema.attributes.items()},
+        {name: (_ATTRIBUTE_TYPES[a.type], a.required) for name, a in schema.attributes.items()},
         schema.deprecated,
     )
 
@@ -90,6 +90,7 @@ def type_name(type_: ir.TypeProtocol) -> str:
     return f"{wrapper}({type_name(inner) if not isinstance(inner, ir.DataType) else inner.name.lower()})"
 
 
+_ATTRIBUTE_TYPES = {getattr(onnx.defs.OpSchema.AttrType, t.name): t for t in ir.AttributeType if t.value}
 _ELEMENTS = {ir.DataType.FLOAT: "float", ir.DataType.DOUBLE: "double"}
 
 

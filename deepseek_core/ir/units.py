@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
-from deepseek_core.errors import ModelError
 from deepseek_core.ir.ops import ACTIVATIONS, Role, info, op_key, roles
-from deepseek_core.ir.qparams import QParams, numpy_dtype
-from deepseek_core.scheme import DType, Granularity, QuantScheme
+from deepseek_core.ir.qdq import DQ, Q, dtype_of, is_q_or_dq, onnx_dtype, qparams_of
+from deepseek_core.ir.qparams import QParams
+from deepseek_core.scheme import DType
 
 __all__ = ["DQ", "Operand", "Q", "Unit", "all_units", "is_q_or_dq", "onnx_dtype", "qparams_of", "subgraphs", "units"]
-
-Q, DQ = "QuantizeLinear", "DequantizeLinear"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +40,7 @@ class Operand:
         """Element type at the border; None when unknown or outside `DType` (int64 indices, strings)."""
         if self.qparams is not None:
             return self.qparams.scheme.dtype
-        return _dtype(self.value)
+        return dtype_of(self.value)
 
     @property
     def shape(self) -> tuple[int | None, ...] | None:
@@ -97,22 +94,14 @@ class Unit:
         return tuple(o for o in self.inputs if o is not None and o.role is role)
 
 
-def is_q_or_dq(node: ir.Node) -> bool:
-    return node.op_type in (Q, DQ) and node.domain in ("", "ai.onnx")
-
-
 def units(graph: ir.Graph, path: tuple[str, ...] = ()) -> list[Unit]:
     """Units of one graph in topological order; a control-flow node is one unit, bodies included."""
-    owned: set[ir.Node] = set()
-    found = []
+    view, owned, found = _View(graph), set[ir.Node](), list[Unit]()
     for node in graph:
-        if node in owned:
-            continue
-        if is_q_or_dq(node) and _owner_is_another(node):
-            continue
-        unit = _unit_of(node, path)
-        owned.update(unit.nodes)
-        found.append(unit)
+        if node not in owned and not view.belongs_to_another(node):
+            unit = view.unit(node, path)
+            owned.update(unit.nodes)
+            found.append(unit)
     return found
 
 
@@ -133,158 +122,72 @@ def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
             yield from attr.as_graphs()
 
 
-def qparams_of(node: ir.Node) -> QParams | None:
-    """Parameters of a Q or DQ node; None where scale or zero point are not constants.
+class _View:
+    """Who owns the Q and DQ nodes of one graph."""
 
-    Raises:
-        ModelError: the node's numbers contradict each other.
-    """
-    scale = node.inputs[1].const_value if len(node.inputs) > 1 and node.inputs[1] is not None else None
-    if scale is None:
-        return None
-    zero_input = node.inputs[2] if len(node.inputs) > 2 else None
-    scale_array = scale.numpy().astype(np.float32)
-    if zero_input is not None:
-        if zero_input.const_value is None:
-            return None
-        zero = zero_input.const_value.numpy()
-        dtype = _dtype_of(zero_input.const_value.dtype)
-    else:
-        dtype = _implied_dtype(node)
-        zero = None if dtype is None else np.zeros(scale_array.shape, numpy_dtype(dtype))
-    if dtype is None or zero is None or not (dtype.is_quantized or dtype is DType.INT32):
-        return None
-    block = node.attributes.get_int("block_size", 0) or None
-    axis: int | None = node.attributes.get_int("axis", 1)
-    if block is not None:
-        granularity = Granularity.PER_BLOCK
-    elif scale_array.size == 1 and scale_array.ndim == 0:
-        granularity, axis = Granularity.PER_TENSOR, None
-    elif scale_array.size == 1 and not _axis_has_one_index(node, axis):
-        granularity, axis = Granularity.PER_TENSOR, None
-        scale_array, zero = scale_array.reshape(()), zero.reshape(())
-    else:
-        granularity = Granularity.PER_CHANNEL
-    symmetric = not zero.astype(np.float32).any() if dtype.is_signed else False
-    scheme = QuantScheme(dtype, granularity, symmetric=symmetric, axis=axis, block_size=block)
-    try:
-        return QParams(scheme, scale_array, zero)
-    except ModelError as error:
-        raise ModelError(f"node '{node.name}' ({node.op_type}): {error.message}", fix=error.fix) from None
+    def __init__(self, graph: ir.Graph) -> None:
+        self._graph = graph
+        self._quantizers: dict[ir.Value, ir.Node] = {}
+        for node in graph:
+            if node.op_type == Q and is_q_or_dq(node) and node.inputs[0] is not None:
+                self._quantizers.setdefault(node.inputs[0], node)
 
+    def unit(self, node: ir.Node, path: tuple[str, ...]) -> Unit:
+        if is_q_or_dq(node):
+            return _lone(node, path)
+        dequantizers: list[ir.Node] = []
+        inputs = tuple(
+            None if value is None else self._input(value, role, dequantizers)
+            for value, role in zip(node.inputs, roles(node), strict=True)
+        )
+        activation = _fused_activation(node)
+        compute = [node] if activation is None else [node, activation]
+        quantizers: list[ir.Node] = []
+        outputs = tuple(o for value in compute[-1].outputs for o in self._outputs(value, quantizers))
+        return Unit(node, activation, inputs, outputs, (*dequantizers, *compute, *quantizers), path)
 
-def _axis_has_one_index(node: ir.Node, axis: int | None) -> bool:
-    value = node.inputs[0]
-    shape = value.shape if value is not None else None
-    if shape is None or axis is None or not -len(shape) <= axis < len(shape):
-        return False
-    return shape[axis] == 1
-
-
-def _implied_dtype(node: ir.Node) -> DType | None:
-    if node.op_type == DQ:
-        return _dtype(node.inputs[0])
-    code = node.attributes.get_int("output_dtype", 0)
-    return DType.UINT8 if code == 0 else _dtype_of(ir.DataType(code))
-
-
-def _dtype_of(dtype: ir.DataType | None) -> DType | None:
-    return None if dtype is None else _DTYPES.get(dtype)
-
-
-_DTYPES = {
-    getattr(ir.DataType, name): dtype
-    for name, dtype in {
-        "FLOAT": DType.FLOAT32,
-        **{d.name: d for d in DType if d is not DType.FLOAT32},
-    }.items()
-}
-
-
-_ONNX_DTYPES = {dtype: code for code, dtype in _DTYPES.items()}
-
-
-def onnx_dtype(dtype: DType) -> ir.DataType:
-    """The ONNX element type of the same meaning."""
-    return _ONNX_DTYPES[dtype]
-
-
-def _dtype(value: ir.Value | None) -> DType | None:
-    if value is None:
-        return None
-    return _dtype_of(value.dtype or (value.const_value.dtype if value.const_value is not None else None))
-
-
-def _owner_is_another(node: ir.Node) -> bool:
-    """Whether a Q/DQ node belongs to the unit of a neighbour rather than standing alone."""
-    if node.op_type == DQ:
-        uses = node.outputs[0].uses()
-        if node.outputs[0].is_graph_output() or len(uses) != 1 or uses[0].node.graph is not node.graph:
+    def belongs_to_another(self, node: ir.Node) -> bool:
+        """Whether a node is a Q or DQ of a neighbour's unit rather than a unit of its own."""
+        if not is_q_or_dq(node) or not node.inputs or node.inputs[0] is None:
             return False
-        return not is_q_or_dq(uses[0].node)
-    producer = _producer_in_graph(node.inputs[0], node)
-    return producer is not None and not is_q_or_dq(producer) and node is _first_q(node.inputs[0])
+        if node.op_type == DQ:
+            uses = list(node.outputs[0].uses())
+            alone = node.outputs[0].is_graph_output() or len(uses) != 1 or uses[0].node.graph is not self._graph
+            return not alone and not is_q_or_dq(uses[0].node)
+        producer = node.inputs[0].producer()
+        fits = producer is not None and producer.graph is self._graph and not is_q_or_dq(producer)
+        return fits and self._quantizers.get(node.inputs[0]) is node
+
+    def _input(self, value: ir.Value, role: Role, dequantizers: list[ir.Node]) -> Operand:
+        producer = value.producer()
+        if producer is None or producer.op_type != DQ or not self.belongs_to_another(producer):
+            return Operand(value, value, role)
+        dequantizers.append(producer)
+        return Operand(producer.inputs[0] or value, value, role, qparams_of(producer))
+
+    def _outputs(self, value: ir.Value, quantizers: list[ir.Node]) -> Iterator[Operand]:
+        quantizer = self._quantizers.get(value)
+        if quantizer is None:
+            yield Operand(value, value, Role.DATA)
+            return
+        quantizers.append(quantizer)
+        yield Operand(quantizer.outputs[0], value, Role.DATA, qparams_of(quantizer))
+        if value.is_graph_output() or len(value.uses()) > 1:
+            yield Operand(value, value, Role.DATA)
 
 
-def _producer_in_graph(value: ir.Value | None, node: ir.Node) -> ir.Node | None:
-    producer = value.producer() if value is not None else None
-    return producer if producer is not None and producer.graph is node.graph else None
-
-
-def _first_q(value: ir.Value | None) -> ir.Node | None:
-    """The Q that belongs to the producer of `value`; further ones stand alone."""
-    if value is None:
-        return None
-    producer = value.producer()
-    return next(
-        (
-            u.node
-            for u in value.uses()
-            if u.node.op_type == Q and u.idx == 0 and producer and u.node.graph is producer.graph
-        ),
-        None,
-    )
-
-
-def _unit_of(node: ir.Node, path: tuple[str, ...]) -> Unit:
-    nodes: list[ir.Node] = []
-    inputs: list[Operand | None] = []
-    kinds = roles(node)
-    lone = is_q_or_dq(node)
-    for position, value in enumerate(node.inputs):
-        if value is None:
-            inputs.append(None)
-            continue
-        producer = None if lone else _producer_in_graph(value, node)
-        if producer is not None and producer.op_type == DQ and is_q_or_dq(producer) and _owner_is_another(producer):
-            nodes.append(producer)
-            border = producer.inputs[0]
-            assert border is not None
-            inputs.append(Operand(border, value, kinds[position], qparams_of(producer)))
-        else:
-            inputs.append(Operand(value, value, Role.AUX if lone and position else kinds[position]))
-    nodes.append(node)
-    activation = None if lone else _fused_activation(node)
-    if activation is not None:
-        nodes.append(activation)
-    outputs: list[Operand] = []
-    if lone and node.op_type == Q:
-        outputs.append(Operand(node.outputs[0], node.inputs[0] or node.outputs[0], Role.DATA, qparams_of(node)))
+def _lone(node: ir.Node, path: tuple[str, ...]) -> Unit:
+    """A Q or DQ that is no compute node's: its own unit, with the parameters at its quantized side."""
+    source, (result,) = node.inputs[0], node.outputs
+    params = qparams_of(node)
+    extra = [None if value is None else Operand(value, value, Role.AUX) for value in node.inputs[1:]]
+    if node.op_type == DQ:
+        data = None if source is None else Operand(source, result, Role.DATA, params)
+        output = Operand(result, result, Role.DATA)
     else:
-        for value in (activation or node).outputs:
-            outputs.extend(_outputs_of(value, nodes, lone=lone))
-    return Unit(node, activation, tuple(inputs), tuple(outputs), tuple(nodes), path)
-
-
-def _outputs_of(value: ir.Value, nodes: list[ir.Node], *, lone: bool) -> Iterator[Operand]:
-    quantize = None if lone else _first_q(value)
-    if quantize is None:
-        yield Operand(value, value, Role.DATA)
-        return
-    nodes.append(quantize)
-    yield Operand(quantize.outputs[0], value, Role.DATA, qparams_of(quantize))
-    if value.is_graph_output() or len(value.uses()) > 1:
-        yield Operand(value, value, Role.DATA)
+        data = None if source is None else Operand(source, source, Role.DATA)
+        output = Operand(result, source or result, Role.DATA, params)
+    return Unit(node, None, (data, *extra), (output,), (node,), path)
 
 
 def _fused_activation(node: ir.Node) -> ir.Node | None:
@@ -292,12 +195,11 @@ def _fused_activation(node: ir.Node) -> ir.Node | None:
     if not (info(op_key(node)).accumulates or op_key(node) == "Add"):
         return None
     value = node.outputs[0]
-    uses = value.uses()
+    uses = list(value.uses())
     if value.is_graph_output() or len(uses) != 1:
         return None
-    (use,) = uses
+    use = uses[0]
     fits = use.idx == 0 and use.node.graph is node.graph and use.node.domain in ("", "ai.onnx")
     if not fits or use.node.op_type not in ACTIVATIONS:
         return None
-    extra = [v for v in use.node.inputs[1:] if v is not None]
-    return use.node if all(v.const_value is not None for v in extra) else None
+    return use.node if all(v is None or v.const_value is not None for v in use.node.inputs[1:]) else None

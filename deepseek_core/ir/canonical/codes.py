@@ -8,9 +8,9 @@ import onnx_ir as ir
 from deepseek_core.ir.canonical.edit import Editor
 from deepseek_core.ir.canonical.sharing import is_lossless
 from deepseek_core.ir.ops import PASSTHROUGH
+from deepseek_core.ir.qdq import Q, qparams_of
 from deepseek_core.ir.qparams import QParams
 from deepseek_core.ir.query import constant, is_node
-from deepseek_core.ir.units import Q, qparams_of
 from deepseek_core.scheme import Granularity
 
 __all__ = ["lift_codes"]

@@ -7,8 +7,8 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from deepseek_core.ir.canonical.edit import Editor, remove
+from deepseek_core.ir.qdq import DQ, Q, qparams_of
 from deepseek_core.ir.query import constant, is_node
-from deepseek_core.ir.units import DQ, Q, qparams_of
 
 __all__ = ["fold_quantized_constants", "lift_constants"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from deepseek_core.ir.qdq import DQ, Q
 from deepseek_core.ir.schemas import signature
-from deepseek_core.ir.units import DQ, Q
 
 __all__ = ["adopt_contrib"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deepseek_core.ir.units import DQ, Q
+from deepseek_core.ir.qdq import DQ, Q
 
 __all__ = ["Editor", "remove", "replace"]
 

@@ -10,8 +10,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from deepseek_core.ir.canonical.edit import Editor
+from deepseek_core.ir.qdq import Q, is_q_or_dq
 from deepseek_core.ir.query import at, constant, rank, static_shape
-from deepseek_core.ir.units import Q, is_q_or_dq
 
 __all__ = ["make_explicit"]
 

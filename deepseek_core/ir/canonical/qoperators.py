@@ -145,7 +145,7 @@ def _elementwise(op: str, operands: int, *attributes: str) -> Callable[[ir.Node,
     def rule(node: ir.Node, opset: int) -> _Lowering | None:
         inputs = [_triple(node, 3 * i) for i in range(operands)]
         output = _pair(node, 3 * operands)
-        if None in inputs or output is None or node.attributes.get_int("channels_last", 0):
+        if None in inputs or output is None or node.attributes.get_int("channels_last"):
             return None
         return _Lowering(op, tuple(inputs), output, _kept(node, *attributes))
 

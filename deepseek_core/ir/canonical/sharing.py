@@ -6,9 +6,9 @@ import numpy as np
 import onnx_ir as ir
 
 from deepseek_core.ir.canonical.edit import Editor, remove, replace
+from deepseek_core.ir.qdq import DQ, Q, qparams_of
 from deepseek_core.ir.qparams import QParams
 from deepseek_core.ir.query import is_node
-from deepseek_core.ir.units import DQ, Q, qparams_of
 from deepseek_core.scheme import DType
 
 __all__ = ["collapse_pairs", "is_lossless", "merge_quantizers", "unshare_dequantizers"]

@@ -8,8 +8,8 @@ import onnx_ir as ir
 
 from deepseek_core.ir.canonical.qoperators import is_lowerable
 from deepseek_core.ir.checks.report import Problem, where
+from deepseek_core.ir.qdq import DQ, is_q_or_dq
 from deepseek_core.ir.query import constant, is_node
-from deepseek_core.ir.units import DQ, is_q_or_dq
 
 __all__ = ["canonical_problems"]
 

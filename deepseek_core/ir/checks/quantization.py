@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from deepseek_core.ir.checks.report import Problem, where
+from deepseek_core.ir.qdq import is_q_or_dq
 from deepseek_core.ir.query import constant
-from deepseek_core.ir.units import is_q_or_dq
 
 __all__ = ["quantization_problems"]
 
