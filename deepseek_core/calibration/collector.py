@@ -15,12 +15,8 @@ from deepseek_core.options import Progress
 __all__ = ["collect"]
 
 
-def _silent(what: str, fraction: float) -> None:
-    return
-
-
 def collect(
-    executable: Executable, samples: Iterable[Feeds], names: Sequence[str], progress: Progress = _silent
+    executable: Executable, samples: Iterable[Feeds], names: Sequence[str], progress: Progress | None = None
 ) -> Calibration:
     """Run every sample once and keep statistics of the named tensors.
 
@@ -48,12 +44,12 @@ def collect(
             # An output is dropped as soon as it is counted: the next sample's come while few of these are left.
             tensor.update(outputs.pop(name) if name in outputs else feeds[name])
         _check_finite(stats, number - 1)
-        progress(
-            f"calibrating, sample {number}{f' of {total}' if total else ''}", min(number / total, 1.0) if total else 0.0
-        )
+        if progress:
+            progress(f"calibrating, sample {number} of {total or '?'}", min(number / total, 1.0) if total else 0.0)
     if number == 0:
         raise CalibrationError("the calibration data holds no sample", fix="give at least one; 100 to 500 are usual")
-    progress("calibrated", 1.0)
+    if progress:
+        progress("calibrated", 1.0)
     return Calibration(stats)
 
 
