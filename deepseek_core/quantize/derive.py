@@ -20,6 +20,9 @@ from deepseek_core.target import Capabilities, OpRule
 
 __all__ = ["derive_recipe"]
 
+_OWN_RANGE = CalibratorSpec("minmax")
+"""Constants are quantized over the range of their own values."""
+
 
 def derive_recipe(
     model: QuantizedModel, tables: Sequence[Capabilities], calibrator: CalibratorSpec | None = None
@@ -52,14 +55,17 @@ def _connected(steps: list[Step], skipped: dict[str, str]) -> list[Step]:
                 continue
             if not step.data or any(value not in made for value in step.data):
                 skipped[step.name] = "its input is float"
-            elif not any(value in read for value in step.outputs) and _float_output(step) is None:
-                skipped[step.name] = "no quantized unit reads its output"
-            elif step.moves_only and not any(value in read for value in step.outputs):
+            elif _is_unread(step, read):
                 skipped[step.name] = "no quantized unit reads its output"
         left = [step for step in steps if step.name not in skipped]
         if len(left) == len(steps):
             return left
         steps = left
+
+
+def _is_unread(step: Step, read: set[ir.Value]) -> bool:
+    """Codes that only float readers see cost precision and win nothing."""
+    return not any(value in read for value in step.outputs) and (step.moves_only or _float_output(step) is None)
 
 
 def _float_output(step: Step) -> OpRule | None:
@@ -97,25 +103,29 @@ class _Draft:
 
     def _take(self, step: Step, rule: OpRule, read: set[ir.Value]) -> None:
         if isinstance(rule.activation, QuantScheme):
-            for value in step.data:
-                self._activations[value] = rule.activation
-            for position, value in step.inputs(Role.DATA):
-                if value.const_value is not None:
-                    self._weights[step.name, position] = TensorRecipe(rule.activation, CalibratorSpec("minmax"))
+            self._take_inputs(step, rule.activation)
         if isinstance(rule.output, QuantScheme):
-            for value in step.outputs:
-                if step.moves_only:
-                    self._shared[value] = step.data[0]
-                    self._activations[value] = self._activations[step.data[0]]
-                elif value in read or _float_output(step) is None:
-                    self._activations[value] = rule.output
-        for position, _ in step.inputs(Role.WEIGHT):
-            if isinstance(rule.weight, QuantScheme):
-                scheme = _with_axis(rule.weight, step.unit.node)
-                self._weights[step.name, position] = TensorRecipe(scheme, CalibratorSpec("minmax"))
-        for position, value in step.inputs(Role.BIAS):
-            if rule.bias is DType.INT32 and value.const_value is not None:
-                self._biases.add((step.name, position))
+            self._take_outputs(step, rule.output, read)
+        if isinstance(rule.weight, QuantScheme):
+            for position, _ in step.inputs(Role.WEIGHT):
+                self._weights[step.name, position] = TensorRecipe(_with_axis(rule.weight, step.unit.node), _OWN_RANGE)
+        if rule.bias is DType.INT32:
+            self._biases |= {(step.name, i) for i, value in step.inputs(Role.BIAS) if value.const_value is not None}
+
+    def _take_inputs(self, step: Step, scheme: QuantScheme) -> None:
+        for value in step.data:
+            self._activations[value] = scheme
+        for position, value in step.inputs(Role.DATA):
+            if value.const_value is not None:
+                self._weights[step.name, position] = TensorRecipe(scheme, _OWN_RANGE)
+
+    def _take_outputs(self, step: Step, scheme: QuantScheme, read: set[ir.Value]) -> None:
+        for value in step.outputs:
+            if step.moves_only:
+                self._shared[value] = step.data[0]
+                self._activations[value] = self._activations[step.data[0]]
+            elif value in read or _float_output(step) is None:
+                self._activations[value] = scheme
 
     def recipe(self, skipped: dict[str, str]) -> Recipe:
         names = {value: value.name or "" for value in self._activations}

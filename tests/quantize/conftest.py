@@ -24,7 +24,7 @@ def table():
         for out in ((U8, DType.FLOAT32) if op != "Conv" else (U8,))
     ]
     both = [OpRule("MatMul", U8, U8), OpRule("MatMul", U8, DType.FLOAT32)]
-    light = [OpRule(op, U8, U8) for op in ("Add", "Mul", "GlobalAveragePool", "Sigmoid")]
+    light = [OpRule(op, U8, U8, fused=("Relu",)) for op in ("Add", "Mul", "GlobalAveragePool", "Sigmoid")]
     moves = [OpRule(op, U8, U8) for op in ("MaxPool", "Reshape", "Transpose", "Flatten")]
     return Capabilities(Target("toy", "host"), (*macs, *both, *light, *moves), any_float=True)
 
@@ -34,12 +34,16 @@ def build():
     """`build(nodes, inputs, outputs, **initializers)`: a loaded model; nodes are (op, inputs, outputs, attrs)."""
 
     def make(nodes, inputs, outputs, **weights):
-        values = {n: ir.Value(name=n, shape=ir.Shape(s), type=ir.TensorType(ir.DataType.FLOAT)) for n, s in inputs.items()}
+        values = {
+            n: ir.Value(name=n, shape=ir.Shape(s), type=ir.TensorType(ir.DataType.FLOAT)) for n, s in inputs.items()
+        }
         graph_inputs = list(values.values())
         constants = []
         for name, array in weights.items():
             values[name] = ir.Value(
-                name=name, const_value=ir.tensor(np.asarray(array), name=name), shape=ir.Shape(np.shape(array)),
+                name=name,
+                const_value=ir.tensor(np.asarray(array), name=name),
+                shape=ir.Shape(np.shape(array)),
                 type=ir.TensorType(ir.tensor(np.asarray(array)).dtype),
             )
             constants.append(values[name])
@@ -47,10 +51,23 @@ def build():
         for op, ins, outs, *attrs in nodes:
             for name in outs:
                 values[name] = ir.Value(name=name)
-            made.append(ir.node(op, [values.get(i) for i in ins], attributes=attrs[0] if attrs else {},
-                                outputs=[values[o] for o in outs], name=f"{op.lower()}_{outs[0]}"))
-        graph = ir.Graph(graph_inputs, [values[o] for o in outputs], nodes=made, initializers=constants,
-                         opset_imports={"": 21}, name="g")
+            made.append(
+                ir.node(
+                    op,
+                    [values.get(i) for i in ins],
+                    attributes=attrs[0] if attrs else {},
+                    outputs=[values[o] for o in outs],
+                    name=f"{op.lower()}_{outs[0]}",
+                )
+            )
+        graph = ir.Graph(
+            graph_inputs,
+            [values[o] for o in outputs],
+            nodes=made,
+            initializers=constants,
+            opset_imports={"": 21},
+            name="g",
+        )
         return load_model(ir.Model(graph, ir_version=10))
 
     return make
@@ -77,6 +94,13 @@ def residual(build):
             ("Flatten", ["p"], ["f"]),
             ("Gemm", ["f", "w4", "b4"], ["y"], {"transB": 1}),
         ],
-        {"x": ["batch", 3, 8, 8]}, ["y"],
-        w1=w(8, 3, 3, 3), b1=w(8), w2=w(8, 8, 3, 3), b2=w(8), w3=w(8, 3, 1, 1), w4=w(5, 8), b4=w(5),
+        {"x": ["batch", 3, 8, 8]},
+        ["y"],
+        w1=w(8, 3, 3, 3),
+        b1=w(8),
+        w2=w(8, 8, 3, 3),
+        b2=w(8),
+        w3=w(8, 3, 1, 1),
+        w4=w(5, 8),
+        b4=w(5),
     )
