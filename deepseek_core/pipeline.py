@@ -111,7 +111,8 @@ def float_model(model: QuantizedModel | str | Path) -> QuantizedModel:
     quantized = next((unit for unit in all_units(source.graph) if unit.is_quantized), None)
     if quantized is not None:
         raise ModelError(
-            f"the model is quantized already (unit '{quantized.name}')", fix="compile it as it is, or start from its float origin"
+            f"the model is quantized already (unit '{quantized.name}')",
+            fix="compile it as it is, or start from its float origin",
         )
     result = source.clone()
     prepare(result)
@@ -140,9 +141,10 @@ def recipe_for(
     if recipe is None:
         recipe = derive_recipe(prepared, [b.capabilities(t) for b, t in resolved], calibrator)
     if not (recipe.activations or recipe.weights):
-        reasons = "; ".join(f"{unit}: {reason}" for unit, reason in list(recipe.skipped.items())[:3])
+        reasons = "; ".join(f"{unit}: {reason}" for unit, reason in list(recipe.skipped.items())[:3]) or "no units"
+        names = ", ".join(str(t) for _, t in resolved)
         raise ModelError(
-            f"nothing in the model can be quantized for {', '.join(str(t) for _, t in resolved)} ({reasons or 'no units'})",
+            f"nothing in the model can be quantized for {names} ({reasons})",
             fix="choose another target, or compile the float model",
         )
     return recipe

@@ -118,8 +118,8 @@ class _Applier:
         dequantize = _dequantize(self.graph, border, params, f"{stem}_dequantized")
         self.graph.insert_before(node, dequantize)
         node.replace_input_with(position, dequantize.outputs[0])
-        if not source.uses() and source.name in self.graph.initializers and not source.is_graph_output():
-            del self.graph.initializers[source.name]
+        if source.name is not None and not source.uses() and not source.is_graph_output():
+            self.graph.initializers.pop(source.name, None)
 
     def _insert_pair(self, value: ir.Value, params: QParams) -> None:
         """Q behind `value`, and a DQ for each reader that is to see codes."""
