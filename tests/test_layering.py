@@ -39,6 +39,7 @@ ORDER = (
     "quantize",
     "selection",
     "package",
+    "files",
     "runtime",
     "pipeline",
     "summary",
