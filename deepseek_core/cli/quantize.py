@@ -1,0 +1,101 @@
+"""`deepseek quantize`: a float model and calibration data become a quantized model."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deepseek_core.cli.formats import size
+from deepseek_core.cli.options import FILE, assignment, key_bytes, numbers
+from deepseek_core.cli.output import Report, reporting
+from deepseek_core.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["command"]
+
+METHODS = ("entropy", "kl_divergence", "minmax", "mse", "percentile")
+
+
+@click.command(name="quantize")
+@click.argument("model", type=FILE)
+@click.option("--calib", type=FILE, required=True, metavar="DIR", help="Folder or file of .npy, .npz or images.")
+@click.option("-o", "--output", type=FILE, required=True, metavar="FILE", help="The .ds file to write.")
+@click.option(
+    "--method", default="entropy", show_default=True, metavar="NAME", help=f"{', '.join(METHODS)}, or a backend's."
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", callback=assignment, help="Option of the method."
+)
+@click.option(
+    "--target", "targets", multiple=True, metavar="T", help="Whose rules decide, preferred first.  [default: cpu]"
+)
+@click.option("--samples", type=int, metavar="N", help="Use at most N files, spread evenly.")
+@click.option("--mean", callback=numbers, metavar="M[,M,M]", help="Images: subtracted from pixels 0…255.")
+@click.option("--std", callback=numbers, metavar="S[,S,S]", help="Images: divides afterwards.")
+@click.option("--size", "crop", type=int, metavar="PX", help="Images: side of the centre crop.  [default: the model's]")
+@click.option("--resize", type=int, metavar="PX", help="Images: short side before the crop.  [default: size / 0.875]")
+@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Images: axes, where the model leaves them open.")
+@click.option("--sign", type=FILE, metavar="PEM", help="Ed25519 private key to sign the package with.")
+@reporting
+def command(model: Path, output: Path, sign: Path | None, **options: Any) -> Report:
+    """Quantize MODEL, a float ONNX model, calibrated on what is in DIR."""
+    from deepseek_core.package import Package
+    from deepseek_core.pipeline import float_model, quantize
+    from deepseek_core.recipe import CalibratorSpec
+
+    key = key_bytes(sign)
+    prepared = float_model(model)
+    samples = _samples(prepared.inputs, options)
+    spec = CalibratorSpec(options["method"], tuple(sorted((k, _number(v)) for k, v in options["settings"].items())))
+    with progress_bar() as progress:
+        targets = options["targets"] or ("cpu",)
+        result = quantize(prepared, samples, targets=targets, calibrator=spec, progress=progress)
+    Package(result).save(output, key)
+    return _report(model, output, result, len(samples))
+
+
+def _samples(inputs: Any, options: dict[str, Any]) -> Any:
+    from deepseek_core.data import ImageOptions, Samples
+
+    images = ImageOptions(options["mean"], options["std"], options["crop"], options["resize"], options["layout"])
+    return Samples(options["calib"], inputs, images, limit=options["samples"])
+
+
+def _number(text: str) -> float | int | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _report(model: Path, output: Path, result: Any, samples: int) -> Report:
+    from deepseek_core.summary import summarize
+
+    summary = summarize(result)
+    skipped = dict(result.metadata.get("recipe", {}).get("skipped", {}))
+    data = {
+        "output": str(output),
+        "bytes": output.stat().st_size,
+        "source_bytes": model.stat().st_size,
+        "samples": samples,
+        "units": summary.units,
+        "quantized_units": summary.quantized_units,
+        "skipped": skipped,
+    }
+    return Report(data, partial(_render, data))
+
+
+def _render(data: dict[str, Any], console: Console) -> None:
+    console.print(
+        f"{data['output']}: {data['quantized_units']} of {data['units']} units quantized on {data['samples']} samples, "
+        f"{size(data['source_bytes'])} → {size(data['bytes'])}"
+    )
+    for unit, reason in data["skipped"].items():
+        console.print(f"  {unit} stays in float: {reason}")
