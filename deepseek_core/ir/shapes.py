@@ -24,21 +24,32 @@ def infer_shapes(model: ir.Model) -> None:
     proto = ir.to_proto(_skeleton(model))
     try:
         inferred = _run(proto)
-    except _FAILURES as stale:
+    except _FAILURES:
         # A declared shape may simply be out of date (a changed batch size); the graph itself decides.
         _forget_shapes(proto.graph)
-        try:
-            inferred = _run(proto)
-        except _FAILURES as error:
-            raise ModelError(_sentence(error), fix="correct or re-export the model") from stale
+        inferred = _run_again(proto)
     _adopt(model, ir.from_proto(inferred))
 
 
 _FAILURES = (onnx.shape_inference.InferenceError, RuntimeError, ValueError)
 
 
-def _run(proto: onnx.ModelProto) -> onnx.ModelProto:
-    return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+def _run(proto: onnx.ModelProto, *, strict: bool = True) -> onnx.ModelProto:
+    return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=strict, data_prop=True)
+
+
+def _run_again(proto: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        return _run(proto)
+    except _FAILURES as error:
+        # Inside the function that onnx itself makes of an operator, the fault may be onnx's own (default
+        # attributes are missing there), so such a failure says nothing about the model.
+        if str(error).count(_MARK) < 2:
+            raise ModelError(_sentence(error), fix="correct the model, or export it again") from error
+        return _run(proto, strict=False)
+
+
+_MARK = "Inference error(s)"
 
 
 def _skeleton(model: ir.Model) -> ir.Model:
