@@ -91,7 +91,7 @@ def compile(  # noqa: A001
     """
     registry = registry or discover()
     options = options or CompileOptions()
-    source = _with_source(model)
+    source = model if isinstance(model, QuantizedModel) else load_model(model)
     resolved = [registry.resolve(target) for target in targets]
     pinned = {name: registry.resolve(target)[1] for name, target in (pins or {}).items()}
     options.progress("place", 0.0)
@@ -171,15 +171,6 @@ def calibrate(
         return collect(executable, samples, names, progress=progress)
     finally:
         executable.close()
-
-
-def _with_source(model: QuantizedModel | str | Path) -> QuantizedModel:
-    """The model, with the hash of the file it was read from in its metadata."""
-    if isinstance(model, QuantizedModel):
-        return model
-    source = load_model(model)
-    source.metadata.setdefault("source", {"sha256": hashlib.sha256(Path(model).read_bytes()).hexdigest()})
-    return source
 
 
 def _runner(registry: Registry) -> tuple[Backend, Target]:

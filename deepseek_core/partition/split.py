@@ -46,7 +46,7 @@ def split(model: QuantizedModel, placement: Placement) -> list[Part]:
 
     Raises:
         PlacementError: the placement is not one of this model.
-        ModelError: a tensor that must cross between parts has no known type.
+        ModelError: a tensor that must cross between parts has no known type, or a part is dead code.
     """
     graph = UnitGraph(model)
     _check(graph, placement)
@@ -72,6 +72,8 @@ def split(model: QuantizedModel, placement: Placement) -> list[Part]:
         target = placement.units[names[0]]
         nodes = [node for name in names for node in graph.units[graph.index[name]].nodes]
         nodes.sort(key=position.__getitem__)
+        if not offered[number]:
+            raise ModelError(f"nothing needs what '{names[-1]}' computes", fix="load the model with load_model")
         name = f"part{number}_{target.backend}"
         piece = _extract(model, name, nodes, list(needed[number]), list(offered[number]))
         parts.append(Part(name, target, piece))

@@ -62,11 +62,7 @@ def test_quantized_unit_moves_codes_and_runs_at_the_full_rate(builder):
 
 
 def test_four_bit_weights_take_half_a_byte(builder):
-    w = builder.constant(
-        "w", ir.tensor(np.zeros((3, 3)), dtype=ir.DataType.INT4) if False else np.zeros((3, 3), np.int8)
-    )
-    w.const_value = ir.tensor(np.zeros((3, 3), ir.DataType.INT4.numpy()))
-    w.dtype = ir.DataType.INT4
+    w = builder.constant("w", np.zeros((3, 3), ir.DataType.INT4.numpy()))
     (unit,) = builder.model(
         builder.op("MatMul", builder.input("x", (1, 3)), builder.dq(w, 0.1, 0), shape=(1, 3))
     ).units()
