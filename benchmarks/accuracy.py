@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from harness import Figure, Options, main
 from numpy.typing import NDArray
 
 from deepseek_core.ir.model import QuantizedModel
@@ -19,6 +18,7 @@ from deepseek_core.recipe import CalibratorSpec
 from deepseek_core.runtime import Session
 from efficientnet_lite0.model import export
 from efficientnet_lite0.photos import Photo, load_folder, samples, split
+from harness import Figure, Options, main
 
 METHODS = ("entropy", "minmax", "percentile", "mse")
 CALIBRATION = 100

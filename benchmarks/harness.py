@@ -94,10 +94,8 @@ def main(
     missed = [figure for figure in figures if not figure.holds]
     if arguments.check and missed:
         for figure in missed:
-            print(
-                f"missed: {figure.name} is {figure.value:.4g} {figure.unit}, wanted {figure.relation} {figure.target:g}",
-                file=sys.stderr,
-            )
+            wanted = f"{figure.relation} {figure.target:g}"
+            print(f"missed: {figure.name} is {figure.value:.4g} {figure.unit}, wanted {wanted}", file=sys.stderr)
         raise SystemExit(1)
 
 

@@ -17,9 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from deepseek_core.diff import compare
-from deepseek_core.package import Package
-from deepseek_core.runtime import Session
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
@@ -27,11 +24,14 @@ from rich.table import Table
 
 from deepseek_core.atomic import atomic_write
 from deepseek_core.calibration import Calibration, TensorStats, activation_qparams
+from deepseek_core.diff import compare
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.options import CompileOptions
+from deepseek_core.package import Package
 from deepseek_core.pipeline import calibrate, compile, float_model, recipe_for
 from deepseek_core.quantize import apply_recipe
 from deepseek_core.recipe import CalibratorSpec, Recipe, TensorRecipe
+from deepseek_core.runtime import Session
 from efficientnet_lite0.model import export
 from efficientnet_lite0.photos import Photo, foolbox_photos, load_folder, samples, split
 from efficientnet_lite0.report import Prediction, RangePlot, Report
