@@ -30,11 +30,13 @@ class Report:
         data: plain JSON values; the whole answer for programs.
         render: prints the same for people.
         exit_code: 0, or 1 when the answer is "no".
+        markup: square brackets in what `render` prints are rich's markup, not text.
     """
 
     data: Mapping[str, object]
     render: Callable[[Console], None]
     exit_code: int = 0
+    markup: bool = False
 
 
 def reporting(function: Callable[..., Report]) -> Callable[..., int]:
@@ -48,7 +50,7 @@ def reporting(function: Callable[..., Report]) -> Callable[..., int]:
         if as_json:
             print(json.dumps(report.data, indent=2, allow_nan=False))
         else:
-            report.render(_console())
+            report.render(_console(markup=report.markup))
         return report.exit_code
 
     return command
@@ -66,8 +68,8 @@ def table(*headers: str, title: str | None = None) -> Table:
     return result
 
 
-def _console() -> Console:
+def _console(*, markup: bool) -> Console:
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    return Console(width=width, highlight=False, markup=markup, emoji=False)

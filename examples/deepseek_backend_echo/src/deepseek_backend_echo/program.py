@@ -2,8 +2,7 @@
 
     offset  size  field
     0       4     magic "ECHO"
-    4       2     format version, little-endian like every number here
-    6       2     reserved, 0
+    4       4     format version, little-endian like every number here
     8       4     bytes of the listing
     12      4     CRC-32 of all that follows
     16      …     the listing: UTF-8 JSON
@@ -30,7 +29,7 @@ from deepseek_core.errors import PackageError
 __all__ = ["Instruction", "Program"]
 
 VERSION = 1
-_HEADER = struct.Struct("<4sHHII")
+_HEADER = struct.Struct("<4sIII")
 _MAGIC = b"ECHO"
 _CONSTANT_TYPES = ("int8", "int32", "float32")
 
@@ -78,7 +77,7 @@ class Program:
         }
         text = json.dumps(listing, separators=(",", ":")).encode()
         body = text + b"".join(array.tobytes() for array in self.constants.values())
-        return _HEADER.pack(_MAGIC, VERSION, 0, len(text), zlib.crc32(body)) + body
+        return _HEADER.pack(_MAGIC, VERSION, len(text), zlib.crc32(body)) + body
 
     @classmethod
     def decode(cls, data: bytes) -> Program:
@@ -89,7 +88,7 @@ class Program:
         """
         if len(data) < _HEADER.size or data[:4] != _MAGIC:
             raise PackageError("not an Echo program", fix="compile the model again")
-        _, version, _, size, checksum = _HEADER.unpack_from(data)
+        _, version, size, checksum = _HEADER.unpack_from(data)
         if version != VERSION:
             raise PackageError(
                 f"Echo program of format {version}, this backend reads {VERSION}", fix="compile the model again"
