@@ -14,9 +14,9 @@ __all__ = ["generate_key", "sign", "verify_signature"]
 
 def generate_key() -> tuple[bytes, bytes]:
     """A new key pair as PEM: private (PKCS #8, not encrypted) and public."""
+    key = _module().Ed25519PrivateKey.generate()
     from cryptography.hazmat.primitives import serialization as forms
 
-    key = _module().Ed25519PrivateKey.generate()
     private = key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption())
     public = key.public_key().public_bytes(forms.Encoding.PEM, forms.PublicFormat.SubjectPublicKeyInfo)
     return private, public

@@ -8,12 +8,17 @@ which ends at 2 GiB.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
-from deepseek_core.errors import PackageError
+from deepseek_core.errors import ModelError, PackageError
+from deepseek_core.ir.checks.report import refuse
+from deepseek_core.ir.checks.signatures import signature_problems
+from deepseek_core.ir.checks.structure import structure_problems
+from deepseek_core.ir.screen import screen
 from deepseek_core.package.archive import ALIGNMENT, Buffer, damaged
 
 __all__ = ["LOCATION", "THRESHOLD", "chunks", "externalize", "internalize"]
@@ -64,10 +69,14 @@ def internalize(graph: bytes, weights: memoryview) -> ir.Model:
     """The model of a serialised graph, its large constants being views into `weights`.
 
     Raises:
-        PackageError: the graph is not a model, or refers to anything but `weights`.
+        PackageError: the graph is not a well-formed model, or refers to anything but `weights`.
     """
     try:
-        model: ir.Model = ir.from_proto(onnx.ModelProto.FromString(graph))
+        proto = onnx.ModelProto.FromString(graph)
+        screen(proto)
+        model: ir.Model = ir.from_proto(proto)
+    except ModelError as error:
+        raise damaged(f"its model is malformed: {error.message}") from None
     except Exception as error:  # protobuf and onnx-ir raise many kinds; to a user they all mean this
         raise damaged(f"its model cannot be read ({str(error).splitlines()[0] if str(error) else error!r})") from None
     for scope in model.graphs():
@@ -77,6 +86,10 @@ def internalize(graph: bytes, weights: memoryview) -> ir.Model:
         for node in scope:
             for attribute in node.attributes.values():
                 _refuse_external(attribute)
+    try:  # native code that works on the model later trusts its input
+        refuse(chain(structure_problems(model), signature_problems(model)))
+    except ModelError as error:
+        raise damaged(f"its model is malformed: {error.message}") from None
     return model
 
 
