@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepseek_core.calibration.density import Array, Density, density
-from deepseek_core.calibration.noise import Noise
+from deepseek_core.calibration.noise import noise
 from deepseek_core.calibration.search import search
 from deepseek_core.calibration.stats import TensorStats
 from deepseek_core.errors import ConfigError
@@ -48,24 +48,23 @@ class Entropy:
 
     def range(self, stats: TensorStats, scheme: QuantScheme) -> tuple[float, float]:
         """(low, high) in real units."""
-        problem = density(stats, scheme)
-        if not scheme.dtype.is_integer or problem.levels >= problem.highs[0] - problem.lows[0]:
+        if not scheme.dtype.is_integer:
             return stats.min, stats.max
-        noise = Noise(problem)
-        limit = self.max_noise * noise(problem.lows[:1], problem.highs[:1])
+        problem = density(stats, scheme)
+        if not problem.resolves_codes:
+            return stats.min, stats.max
+        limit = self.max_noise * noise(problem, problem.lows[:1], problem.highs[:1])
 
-        def bounded(low: Array, high: Array) -> Array:
-            return np.where(noise(low, high) <= limit, divergence(problem, low, high), np.inf)
+        def bounded(d: Density, low: Array, high: Array) -> Array:
+            return np.where(noise(d, low, high) <= limit, divergence(d, low, high), np.inf)
 
         return search(problem, bounded)
 
 
 def divergence(d: Density, low: Array, high: Array) -> Array:
-    """KL(P ‖ Q) in nats of C candidate ranges [low, high], float64 [C]; the ends are bin edges in bins."""
-    step = (high - low) / (d.levels - 1)
-    edges = low[:, None] + step[:, None] * (np.arange(d.levels + 1) - 0.5)
-    edges[:, 0], edges[:, -1] = d.lows[0], d.highs[0]
-    codes, occupied = _between(d.mass, edges + d.zero), _between((d.mass > 0).astype(np.float64), edges + d.zero)
+    """KL(P ‖ Q) in nats of C candidate ranges [low, high] in bins; float64 [C]."""
+    edges = d.cells(low, high)[1] + d.zero
+    codes, occupied = _between(d.mass, edges), _between((d.mass > 0).astype(np.float64), edges)
     spread = np.divide(codes, occupied, out=np.ones_like(codes), where=codes > 0)
     return np.asarray((_xlogy(d.mass, d.mass).sum() - _xlogy(codes, spread).sum(axis=1)) / d.total)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deepseek_core.calibration.density import density
-from deepseek_core.calibration.noise import Noise
+from deepseek_core.calibration.noise import noise
 from deepseek_core.calibration.search import search
 from deepseek_core.calibration.stats import TensorStats
 from deepseek_core.scheme import QuantScheme
@@ -15,9 +15,10 @@ __all__ = ["Mse"]
 
 @dataclass(frozen=True, slots=True)
 class Mse:
-    """The range with the least sum of rounding and saturation noise, both ends searched.
+    """The range with the least sum of squared rounding and saturation errors, both ends searched.
 
-    Float codes keep relative precision, so their noise does not shrink with the range: there the full range is taken.
+    Float codes keep relative precision, so their noise does not shrink with the range, and 16-bit codes are finer
+    than the histogram: there the full range is taken.
     """
 
     def range(self, stats: TensorStats, scheme: QuantScheme) -> tuple[float, float]:
@@ -25,4 +26,4 @@ class Mse:
         if not scheme.dtype.is_integer:
             return stats.min, stats.max
         problem = density(stats, scheme)
-        return search(problem, Noise(problem))
+        return search(problem, noise) if problem.resolves_codes else (stats.min, stats.max)

@@ -10,24 +10,22 @@ from deepseek_core.calibration.density import Array, Density
 
 __all__ = ["Objective", "search"]
 
-Objective = Callable[[Array, Array], Array]
-"""Cost of ranges [low, high], element by element; the ends are bin edges in bins."""
+Objective = Callable[[Density, Array, Array], Array]
+"""Cost of C ranges [low, high] given in bins, float64 [C]."""
 
 _ROUNDS = 8
 
 
 def search(density: Density, objective: Objective) -> tuple[float, float]:
-    """The range of least cost in real units, never wider than the values; the widest among equals.
+    """The range of least cost in real units; the widest among equals.
 
     Starts at the full range and moves one end at a time to its best place until neither moves.
     """
-    if not density.total:
-        return 0.0, 0.0
     low, high = density.lows[0], density.highs[0]
     for _ in range(_ROUNDS):
         before = (low, high)
-        high = density.highs[np.argmin(objective(np.broadcast_to(low, density.highs.shape), density.highs))]
-        low = density.lows[np.argmin(objective(density.lows, np.broadcast_to(high, density.lows.shape)))]
+        high = density.highs[np.argmin(objective(density, np.full(density.highs.shape, low), density.highs))]
+        low = density.lows[np.argmin(objective(density, density.lows, np.full(density.lows.shape, high)))]
         if (low, high) == before:
             break
     return density.real(low, high)
