@@ -1,0 +1,29 @@
+"""Expected outputs: the reference's, under the numerics that a backend declared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from deepseek_core.conformance.problem import Problem
+from deepseek_core.expectations import Expectations, Rounding
+
+__all__ = ["expected_outputs", "shows"]
+
+Outputs = dict[str, NDArray[Any]]
+
+
+def expected_outputs(problem: Problem, expectations: Expectations) -> tuple[Outputs, ...]:
+    """Outputs of each run of a problem; computed once for each kind of declared numerics."""
+    from deepseek_core.reference import evaluate
+
+    key = (expectations.rounding, expectations.accumulator_bits)
+    if key not in problem.expected:
+        problem.expected[key] = tuple(evaluate(problem.model, feeds) for feeds in problem.feeds)
+    return problem.expected[key]
+
+
+def shows(expectations: Expectations) -> bool:
+    """Whether the declared numerics differ from the reference's own."""
+    return expectations.rounding is not Rounding.HALF_EVEN or expectations.accumulator_bits != 32
