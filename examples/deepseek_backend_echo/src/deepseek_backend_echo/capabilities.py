@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from deepseek_core import Capabilities, DType, Granularity, Limit, OpRule, QuantScheme, Target
+from deepseek_core.errors import TargetError
 
-__all__ = ["TARGET", "capabilities"]
+__all__ = ["DEVICE", "TARGET", "capabilities"]
 
 TARGET = Target("echo", "v1")
+DEVICE = "echo v1 simulator"
 
 _CODES = QuantScheme(DType.INT8)
 _PER_CHANNEL = QuantScheme(DType.INT8, Granularity.PER_CHANNEL, symmetric=True)
@@ -16,7 +18,13 @@ _STATIC = Limit("static")
 
 
 def capabilities(target: Target) -> Capabilities:
-    """The table of `target`; the figures describe a small edge device."""
+    """The table of `target`; the figures describe a small edge device.
+
+    Raises:
+        TargetError: the target has a feature that Echo does not know.
+    """
+    if target.features:
+        raise TargetError(f"Echo has no feature '{target.features[0]}'", fix=f"use {TARGET}")
     return Capabilities(target, (*_matrix_rules(), *_other_rules()), peak_macs=4e9, bandwidth=1e9, launch=20e-6)
 
 

@@ -9,22 +9,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek_backend_echo.program import Instruction, Program
-from deepseek_core import Operand, QParams, QuantizedModel, Role, Unit
+from deepseek_backend_echo import __version__
+from deepseek_backend_echo.program import FORMAT, Instruction, Program
+from deepseek_core import Artifact, CompileOptions, Operand, QParams, QuantizedModel, Role, Target, Unit
 from deepseek_core.errors import BackendError
 from deepseek_core.ir import expand, qparams_of
 
-__all__ = ["compile_program"]
+__all__ = ["compile_artifact"]
 
 LOWEST = -128
 
 
-def compile_program(model: QuantizedModel) -> Program:
-    """Lower a model, or one part of a placement, whose units all fit the capability table.
+def compile_artifact(model: QuantizedModel, target: Target, options: CompileOptions) -> Artifact:
+    """Compile a model, or one part of a placement, whose units all fit the capability table.
 
     Raises:
-        BackendError: a unit is none of those the table promises.
+        BackendError: a unit is none of those the table promises, or an option asks for what Echo does not have.
     """
+    if options.extra:
+        raise BackendError(f"Echo has no option '{next(iter(options.extra))}'", fix="leave it out")
+    if options.taps:
+        raise BackendError("Echo does not give values from inside a program", fix="tap them on the CPU backend")
+    program = _lower(model)
+    report = {"instructions": len(program.instructions)}
+    return Artifact(target, program.encode(), FORMAT, toolchain={"echo": __version__}, report=report)
+
+
+def _lower(model: QuantizedModel) -> Program:
     builder = _Builder()
     for unit in model.units():
         if unit.op not in _LOWERINGS:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek_backend_echo.capabilities import TARGET, capabilities
+from deepseek_backend_echo import __version__
+from deepseek_backend_echo.capabilities import DEVICE, TARGET, capabilities
 from deepseek_core import (
     Availability,
     BackendInfo,
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-VERSION = "0.1.0"
-
 
 @hookimpl
 def deepseek_backend() -> BackendInfo:
@@ -32,7 +31,7 @@ def deepseek_backend() -> BackendInfo:
         hook_api=(1, 0),
         targets=(TARGET,),
         summary="int8 device of the tutorial, simulated",
-        version=VERSION,
+        version=__version__,
     )
 
 
@@ -47,27 +46,24 @@ def deepseek_probe(target: Target) -> Availability:
         can_compile=True,
         can_run=True,
         detail="simulator, part of the package",
+        toolchain={"echo": __version__},
         tier=Tier.SIMULATED,
-        devices=("echo v1 simulator",),
+        devices=(DEVICE,),
     )
 
 
 @hookimpl
 def deepseek_compile(model: QuantizedModel, target: Target, options: CompileOptions) -> Artifact:
-    from deepseek_backend_echo.compiler import compile_program
-    from deepseek_core import Artifact
+    from deepseek_backend_echo.compiler import compile_artifact
 
-    program = compile_program(model)
-    report = {"instructions": len(program.instructions)}
-    return Artifact(target, program.encode(), "echo", toolchain={"echo": VERSION}, report=report)
+    return compile_artifact(model, target, options)
 
 
 @hookimpl
-def deepseek_load(artifact: Artifact) -> Executable:
-    from deepseek_backend_echo.program import Program
-    from deepseek_backend_echo.runtime import EchoExecutable
+def deepseek_load(artifact: Artifact, device: str | None) -> Executable:
+    from deepseek_backend_echo.runtime import open_artifact
 
-    return EchoExecutable(Program.decode(artifact.payload))
+    return open_artifact(artifact, device)
 
 
 @hookimpl

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from deepseek_core import TensorInfo
 from deepseek_core.errors import PackageError
 
-__all__ = ["Instruction", "Program"]
+__all__ = ["FORMAT", "Instruction", "Program"]
 
+FORMAT = "echo"
 VERSION = 1
 _HEADER = struct.Struct("<4sIII")
 _MAGIC = b"ECHO"

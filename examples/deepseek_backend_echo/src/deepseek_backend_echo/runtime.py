@@ -7,12 +7,27 @@ from typing import Any
 from numpy.typing import NDArray
 
 from deepseek_backend_echo import engine
-from deepseek_backend_echo.program import Program
-from deepseek_core import Feeds, TensorInfo, Tier
+from deepseek_backend_echo.capabilities import DEVICE, TARGET
+from deepseek_backend_echo.program import FORMAT, Program
+from deepseek_core import Artifact, Feeds, TensorInfo, Tier
+from deepseek_core.errors import BackendError, PackageError
 
-__all__ = ["DEVICE", "EchoExecutable"]
+__all__ = ["EchoExecutable", "open_artifact"]
 
-DEVICE = "echo v1 simulator"
+
+def open_artifact(artifact: Artifact, device: str | None) -> EchoExecutable:
+    """Open a program on the simulator.
+
+    Raises:
+        PackageError: the artifact is none of ours, for a device that does not exist, or damaged.
+        BackendError: there is no such device.
+    """
+    if device not in (None, DEVICE):
+        raise BackendError(f"there is no device '{device}'", fix=f"use '{DEVICE}', or name none")
+    if artifact.format != FORMAT or artifact.target != TARGET:
+        found = f"format '{artifact.format}' for {artifact.target}"
+        raise PackageError(f"an artifact of {found} does not run on {TARGET}", fix=f"compile the model for {TARGET}")
+    return EchoExecutable(Program.decode(artifact.payload))
 
 
 class EchoExecutable:
