@@ -224,7 +224,7 @@ def test_model_that_is_not_compiled(diamond, registry_of):
 def test_artifacts_of_another_model(fake, registry_of, diamond, graph_of):
     package, registry, *_ = two_targets(fake, registry_of, diamond)
     other = graph_of([("Relu", ["z"], "q")], {"z": (1, 3)}, ["q"])
-    with pytest.raises(PackageError, match="part 0 .* needs 'x', which nothing gives"):
+    with pytest.raises(PackageError, match=r"part 0 .* needs 'x', which nothing gives"):
         Session(replace(package, model=other), registry)
     other = graph_of([("Relu", ["x"], "q")], {"x": (1, 3)}, ["q"])
     with pytest.raises(PackageError, match="no part gives the output 'q'"):
