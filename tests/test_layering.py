@@ -50,7 +50,8 @@ ORDER = (
 )
 """Each part of the core imports only parts before it."""
 
-PUBLIC = ("deepseek_core", *(f"deepseek_core.{p}" for p in ("calibration", "conformance", "errors", "ir", "passes")))
+_PUBLIC_PARTS = ("calibration", "conformance", "errors", "ir", "partition", "passes", "selection")
+PUBLIC = ("deepseek_core", *(f"deepseek_core.{part}" for part in _PUBLIC_PARTS))
 """All that a backend may import of the core; docs/architecture.md lists the same."""
 
 NEVER_AT_IMPORT = frozenset(("torch", "onnxruntime", "tensorrt", "PIL", "cryptography", "scipy", "pandas"))

@@ -3,6 +3,6 @@
 from deepseek_core.ir.model import QuantizedModel, TensorInfo
 from deepseek_core.ir.ops import Role
 from deepseek_core.ir.qparams import QParams, expand
-from deepseek_core.ir.units import Operand, Unit, qparams_of, units
+from deepseek_core.ir.units import Operand, Unit, qparams_of, subgraphs, units
 
-__all__ = ["Operand", "QParams", "QuantizedModel", "Role", "TensorInfo", "Unit", "expand", "qparams_of", "units"]
+__all__ = ["Operand", "QParams", "QuantizedModel", "Role", "TensorInfo", "Unit", "expand", "qparams_of", "subgraphs", "units"]

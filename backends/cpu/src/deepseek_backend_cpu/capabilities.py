@@ -1,0 +1,94 @@
+"""What ONNX Runtime runs on a CPU, as one table. Most preferred scheme first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from deepseek_core import Capabilities, DType, Granularity, OpRule, QuantScheme, Target
+
+__all__ = ["TARGETS", "capabilities"]
+
+TARGETS = (Target("cpu", "x86_64"), Target("cpu", "aarch64"))
+
+_U8, _S8 = QuantScheme(DType.UINT8), QuantScheme(DType.INT8)
+_U16, _S16 = QuantScheme(DType.UINT16), QuantScheme(DType.INT16)
+_CHANNEL = QuantScheme(DType.INT8, Granularity.PER_CHANNEL, symmetric=True)
+_TENSOR = QuantScheme(DType.INT8, symmetric=True)
+_TENSOR_U8 = QuantScheme(DType.UINT8)
+_CHANNEL_4 = QuantScheme(DType.INT4, Granularity.PER_CHANNEL, symmetric=True)
+_BLOCKS = tuple(
+    QuantScheme(dtype, Granularity.PER_BLOCK, symmetric=dtype is DType.INT4, block_size=size)
+    for dtype in (DType.INT4, DType.UINT4)
+    for size in (32, 128)
+)
+
+_CLIPS = ("Relu", "Clip")
+_MATRIX = {"Conv": DType.INT32, "Gemm": DType.INT32, "MatMul": None}
+_ELEMENTWISE = ("Add", "Mul", "AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu", "Softmax", "Concat", "Where")
+_MOVES = (
+    "Clip",
+    "DepthToSpace",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "Identity",
+    "MaxPool",
+    "Pad",
+    "Relu",
+    "Reshape",
+    "ReverseSequence",
+    "Slice",
+    "SpaceToDepth",
+    "Split",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
+)
+
+_VNNI = frozenset(("avx512_vnni", "avx_vnni", "amx_int8", "dotprod", "i8mm"))
+_MACS_PER_CORE = {True: 180e9, False: 60e9}
+"""8-bit multiply-accumulates per second with and without dot-product instructions, as whole networks reach them."""
+
+
+def capabilities(target: Target) -> Capabilities:
+    """The table of a target; the analytic figures are of a server core and of as many cores as this machine has."""
+    cores = os.cpu_count() or 1
+    fast = target.device == "aarch64" or not _VNNI.isdisjoint(target.features)
+    return Capabilities(
+        target,
+        tuple(_rules()),
+        any_float=True,
+        control_flow=True,
+        dynamic_shapes=True,
+        peak_macs=_MACS_PER_CORE[fast] * cores,
+        bandwidth=10e9,
+        launch=5e-6,
+    )
+
+
+def _rules() -> Iterator[OpRule]:
+    for op, bias in _MATRIX.items():
+        yield from _matrix_rules(op, bias)
+    for scheme in (_U8, _S8):
+        yield OpRule("MatMul", scheme, scheme, fused=_CLIPS)
+        for op in _ELEMENTWISE:
+            yield OpRule(op, scheme, scheme, fused=_CLIPS if op == "Add" else ())
+        for op in _MOVES:
+            yield OpRule(op, scheme, scheme)
+
+
+def _matrix_rules(op: str, bias: DType | None) -> Iterator[OpRule]:
+    """8-bit rules run in integer kernels; 16-bit activations and blocks of 4-bit weights in float, exactly stored."""
+    for activation in (_U8, _S8):
+        for weight in (_CHANNEL, _TENSOR, _TENSOR_U8, _CHANNEL_4):
+            yield OpRule(op, activation, activation, weight, bias, fused=_CLIPS)
+            if op != "Conv":
+                yield OpRule(op, activation, DType.FLOAT32, weight, bias)
+    for activation in (_U16, _S16):
+        yield OpRule(op, activation, activation, _CHANNEL, bias, fused=_CLIPS)
+    if op == "MatMul":
+        yield from (OpRule(op, DType.FLOAT32, DType.FLOAT32, weight) for weight in _BLOCKS)

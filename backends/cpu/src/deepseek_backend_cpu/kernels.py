@@ -1,0 +1,37 @@
+"""Kernel candidates of a unit: ONNX Runtime's integer operator where there is one, and DQ → float → Q always."""
+
+from __future__ import annotations
+
+from deepseek_backend_cpu.capabilities import capabilities
+from deepseek_backend_cpu.lowering import integer_problem
+from deepseek_backend_cpu.tuning.memory import known_latencies
+from deepseek_core import Basis, Cost, KernelCandidate, Target, Unit
+from deepseek_core.partition import roofline
+
+__all__ = ["FLOAT32", "INT8", "candidates", "estimate"]
+
+INT8, FLOAT32 = "int8", "float32"
+
+_SLOW_INT8 = {"AveragePool": 3.0, "Softmax": 8.0, "Where": 4.0}
+"""op → how much slower its integer kernel is than the float one, conversions included, where nothing is measured."""
+
+_FLOAT_FACTOR = 3.0
+"""How much slower a float unit is than its integer kernel, conversions included, where nothing is measured."""
+
+
+def candidates(unit: Unit, target: Target) -> list[KernelCandidate]:
+    """Candidates, the expected fastest first; measured where this machine has run such a unit before."""
+    measured = known_latencies(unit, target)
+    names = [INT8, FLOAT32] if unit.is_quantized and integer_problem(unit) is None else [FLOAT32]
+    found = [
+        KernelCandidate(n, Cost.of(measured[n], Basis.MEASURED) if n in measured else estimate(unit, n, target))
+        for n in names
+    ]
+    return sorted(found, key=lambda candidate: candidate.estimate.seconds)
+
+
+def estimate(unit: Unit, kernel: str, target: Target) -> Cost:
+    """Analytic cost of one kernel of a unit."""
+    base = roofline([unit], capabilities(target))
+    factor = _SLOW_INT8.get(unit.op, 1.0) if kernel == INT8 else (_FLOAT_FACTOR if unit.is_quantized else 1.0)
+    return Cost.of(base.seconds * factor, Basis.ANALYTIC, bytes=base.bytes)

@@ -1,0 +1,24 @@
+"""Which op has which integer kernel."""
+
+from __future__ import annotations
+
+from deepseek_backend_cpu.lowering import accumulate, elementwise, moves
+from deepseek_backend_cpu.lowering.kernel import IntegerKernel
+from deepseek_core import Unit
+
+__all__ = ["INTEGER_KERNELS", "computes", "integer_problem"]
+
+INTEGER_KERNELS: dict[str, IntegerKernel] = {**accumulate.KERNELS, **elementwise.KERNELS, **moves.KERNELS}
+
+
+def integer_problem(unit: Unit) -> str | None:
+    """Why no integer kernel runs `unit`; None when one does."""
+    kernel = INTEGER_KERNELS.get(unit.op)
+    if kernel is None:
+        return f"ONNX Runtime has no integer kernel for {unit.op}"
+    return kernel.problem(unit)
+
+
+def computes(unit: Unit) -> bool:
+    """Whether an integer kernel does arithmetic on the unit's codes, rather than move them."""
+    return unit.op not in moves.KERNELS and integer_problem(unit) is None

@@ -1,0 +1,50 @@
+"""Open ONNX Runtime sessions, all with the settings that keep the numerics what the compiler decided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from deepseek_core.errors import BackendError
+
+__all__ = ["PROVIDER", "import_runtime", "open_session"]
+
+PROVIDER = "CPUExecutionProvider"
+_ERRORS_ONLY = 3
+
+
+def import_runtime() -> Any:
+    """The `onnxruntime` module.
+
+    Raises:
+        BackendError: it is not installed, or its library does not load here.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BackendError(f"ONNX Runtime cannot be imported ({error})", fix="pip install onnxruntime") from None
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise BackendError("'onnxruntime' is not ONNX Runtime (a folder of that name?)", fix="pip install onnxruntime")
+    return onnxruntime
+
+
+def open_session(payload: bytes, *, threads: int = 0, precise: bool = False, optimized: Path | None = None) -> Any:
+    """A CPU session of a lowered model.
+
+    ONNX Runtime's own search for Q/DQ patterns is off: the compiler has chosen which units are integer, and the
+    dequantization of the other units' weights is folded at load.
+
+    Args:
+        threads: 0 for the runtime's choice.
+        precise: let the runtime keep the integer ops that the model came with from saturating.
+        optimized: where to write the graph that is really run.
+    """
+    runtime = import_runtime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    options.add_session_config_entry("session.x64quantprecision", str(int(precise)))
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+    return runtime.InferenceSession(payload, options, providers=[PROVIDER])

@@ -1,0 +1,1 @@
+"""Choose int8 or float per unit by measuring both on this machine."""
