@@ -165,7 +165,8 @@ def calibrate(
     """
     backend, target = _runner(registry or discover())
     names = tuple(recipe.activations)
-    options = CompileOptions(optimize=0, taps=names)
+    fed = {info.name for info in prepared.inputs}
+    options = CompileOptions(optimize=0, taps=tuple(name for name in names if name not in fed))
     executable = backend.load(backend.compile(prepared, target, options))
     try:
         return collect(executable, samples, names, progress=progress)
