@@ -31,7 +31,9 @@ class Executable(Protocol):
     def inputs(self) -> tuple[TensorInfo, ...]: ...
 
     @property
-    def outputs(self) -> tuple[TensorInfo, ...]: ...
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """Graph outputs, then the taps that were asked for and are neither outputs nor inputs."""
+        ...
 
     def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
         """Outputs by name. Feeds were checked by the session: names, dtypes and shapes fit `inputs`."""

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from deepseek_core.ir.units import Unit, all_units, units
 
-__all__ = ["QuantizedModel", "TensorInfo", "signature"]
+__all__ = ["QuantizedModel", "TensorInfo", "signature", "tensor_info"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ class QuantizedModel:
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
         """What `run` must be fed: graph inputs that are not initializers."""
-        return tuple(_info(v) for v in self.graph.inputs if v.name not in self.graph.initializers)
+        return tuple(tensor_info(v) for v in self.graph.inputs if v.name not in self.graph.initializers)
 
     @property
     def outputs(self) -> tuple[TensorInfo, ...]:
-        return tuple(_info(v) for v in self.graph.outputs)
+        return tuple(tensor_info(v) for v in self.graph.outputs)
 
     def units(self) -> list[Unit]:
         """Units of the main graph in topological order."""
@@ -85,7 +85,8 @@ def signature(infos: Mapping[str, TensorInfo] | tuple[TensorInfo, ...]) -> str:
     )
 
 
-def _info(value: ir.Value) -> TensorInfo:
+def tensor_info(value: ir.Value) -> TensorInfo:
+    """Name, element type and shape of a value of the graph."""
     shape: tuple[int | str | None, ...] | None = None
     if value.shape is not None:
         shape = tuple(d if isinstance(d, int) else d.value for d in value.shape)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deepseek_core.errors import ModelError
@@ -170,7 +170,7 @@ def test_a_model_with_nothing_to_quantize_says_why(build, registry):
         quantize(model, feeds_of(model), targets=["reference"], registry=registry)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from(["MatMul", "Relu", "Sigmoid", "Add", "Transpose", "Skip"]), min_size=1, max_size=8),
     st.integers(0, 2**16),

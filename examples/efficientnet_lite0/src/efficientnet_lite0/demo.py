@@ -193,7 +193,7 @@ def _kernels(package: Package) -> list[str]:
 
 def _sqnr(prepared: QuantizedModel, package: Package, photos: Sequence[Photo]) -> list[tuple[str, float]]:
     (feeds,) = samples(photos[:1])
-    return [(row.name, row.sqnr_db) for row in compare(prepared, package.model, feeds).rows]
+    return [(t.name, t.sqnr) for t in compare(prepared, package.model, [feeds]).tensors]
 
 
 def _range_plots(calibration: Calibration, recipe: Recipe) -> list[RangePlot]:
