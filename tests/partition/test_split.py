@@ -4,7 +4,6 @@ import random
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from deepseek_core.errors import ModelError, PlacementError
 from deepseek_core.partition import place, split
 from deepseek_core.placement import Claim, Placement
+from deepseek_core.reference import evaluate
 from deepseek_core.target import Target
 
 CPU, NPU = Target("cpu", "chip"), Target("npu", "chip")
@@ -23,20 +23,10 @@ def placement(*parts):
     return Placement(units, tuple(tuple(names) for _, *names in parts))
 
 
-def execute(model, feeds):
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    session = ort.InferenceSession(ir.to_proto(model.model).SerializeToString(), options, ["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(None, feeds), strict=True))
-
-
 def chain(parts, feeds):
     values = dict(feeds)
     for part in parts:
-        values |= execute(part.model, {info.name: values[info.name] for info in part.model.inputs})
+        values |= evaluate(part.model, {info.name: values[info.name] for info in part.model.inputs})
     return values
 
 
@@ -120,7 +110,7 @@ def test_captured_values_become_inputs(builder, new_builder):
     assert list(parts[1].model.graph.initializers) == ["c"]
     for flag in (True, False):
         feeds = {"x": np.array([1, -2], np.float32), "cond": np.array(flag)}
-        np.testing.assert_array_equal(chain(parts, feeds)["if_out"], execute(model, feeds)["if_out"])
+        np.testing.assert_array_equal(chain(parts, feeds)["if_out"], evaluate(model, feeds)["if_out"])
 
 
 def test_symbolic_dimensions_survive(builder):
@@ -227,6 +217,6 @@ def test_parts_in_order_are_the_whole_model(new_builder, fake_backend, seed):
     numbers = np.random.default_rng(seed)
     feeds = {i.name: numbers.normal(size=(2, 3)).astype(np.float32) for i in model.inputs if i.name != "cond"}
     feeds["cond"] = np.array(rng.random() < 0.5)
-    whole, pieces = execute(model, feeds), chain(parts, feeds)
+    whole, pieces = evaluate(model, feeds), chain(parts, feeds)
     for name, value in whole.items():
         np.testing.assert_array_equal(pieces[name], value, err_msg=name)
