@@ -44,7 +44,6 @@ class FuseIntoWeights(Pass):
                 common.conv_affine_fusion_rule,
                 common.normalize_pad_format_conv_rule,
                 common.fuse_pad_into_conv_rule,
-                common.matmul_add_to_gemm_rule,
                 common.successive_relu_rule,
                 common.successive_clip_rule,
                 common.successive_relu_clip_rule,

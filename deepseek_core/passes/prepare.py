@@ -6,6 +6,7 @@ from deepseek_core.ir.canonical import canonicalize
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.passes.base import run_passes
 from deepseek_core.passes.fold import FoldConstants, FuseIntoWeights
+from deepseek_core.passes.gemm import FuseMatMulBias
 
 __all__ = ["prepare"]
 
@@ -19,5 +20,5 @@ def prepare(model: QuantizedModel) -> None:
     Raises:
         ModelError: a pass did not keep its word.
     """
-    run_passes(model, [FoldConstants(), FuseIntoWeights(), FoldConstants()])
+    run_passes(model, [FoldConstants(), FuseMatMulBias(), FuseIntoWeights(), FoldConstants()])
     canonicalize(model.model)

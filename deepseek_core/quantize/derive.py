@@ -48,19 +48,27 @@ def derive_recipe(
 def _connected(steps: list[Step], skipped: dict[str, str]) -> list[Step]:
     """Drop steps that would quantize for nothing, until none is left to drop."""
     while True:
-        made = {value for step in steps for value in step.outputs}
+        made = {value: step for step in steps for value in step.outputs}
         read = {value for step in steps for value in step.data}
         for step in steps:
             if step.accumulates:
                 continue
             if not step.data or any(value not in made for value in step.data):
                 skipped[step.name] = "its input is float"
+            elif _adds_bias(step, made):
+                skipped[step.name] = "its constant is added to the unquantized sums of the unit before it"
             elif _is_unread(step, read):
                 skipped[step.name] = "no quantized unit reads its output"
         left = [step for step in steps if step.name not in skipped]
         if len(left) == len(steps):
             return left
         steps = left
+
+
+def _adds_bias(step: Step, made: dict[ir.Value, Step]) -> bool:
+    """A bias that could not be fused: eight bits over its whole range would cost more than the float add."""
+    constant = any(value.const_value is not None for _, value in step.inputs(Role.DATA))
+    return constant and any(made[v].accumulates and _float_output(made[v]) is not None for v in step.data)
 
 
 def _is_unread(step: Step, read: set[ir.Value]) -> bool:

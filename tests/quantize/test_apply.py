@@ -118,18 +118,38 @@ def test_an_output_without_a_float_rule_keeps_its_name(build, table, registry):
 
 
 def test_constant_data_operands_are_quantized(build, table, registry):
+    w = np.random.default_rng(5).normal(size=(4, 4, 1, 1)).astype(np.float32)
     model = build(
-        [("MatMul", ["x", "w"], ["m"]), ("Add", ["m", "c"], ["s"]), ("MatMul", ["s", "w"], ["y"])],
-        {"x": [2, 4]},
+        [
+            ("Conv", ["x", "w"], ["c"]),
+            ("Sigmoid", ["c"], ["g"]),
+            ("Add", ["g", "k"], ["s"]),
+            ("Conv", ["s", "w"], ["y"]),
+        ],
+        {"x": [1, 4, 3, 3]},
         ["y"],
-        w=np.eye(4, dtype=np.float32),
-        c=np.linspace(-1, 1, 4, dtype=np.float32),
+        w=w,
+        k=np.linspace(-1, 1, 4, dtype=np.float32).reshape(4, 1, 1),
     )
     result = quantized(model, table, registry)
     add = next(u for u in result.units() if u.op == "Add")
     assert [o.qparams is not None for o in add.inputs] == [True, True]
     (feeds,) = feeds_of(model, 1)
     assert sqnr(evaluate(model, feeds)["y"], evaluate(result, feeds)["y"]) > 25
+
+
+def test_a_bias_that_cannot_be_fused_is_added_in_float(build, table, registry):
+    w = np.eye(4, dtype=np.float32)
+    model = build(
+        [("MatMul", ["x", "w"], ["m"]), ("Add", ["m", "b"], ["s"]), ("MatMul", ["s", "w"], ["y"])],
+        {"x": [2, 3, 4]},
+        ["y"],
+        w=w,
+        b=np.array([1000, 0, 0, 0.01], np.float32),
+    )
+    result = quantized(model, table, registry)
+    add = next(u for u in result.units() if u.op == "Add")
+    assert [o.qparams for o in add.inputs] == [None, None]
 
 
 def test_weight_only_rules_leave_activations_in_float(build, table, registry):

@@ -1,0 +1,135 @@
+"""Preparing keeps the function and simplifies the graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+from onnx import helper, numpy_helper
+
+from deepseek_core.errors import ModelError
+from deepseek_core.ir.frontend import load_model
+from deepseek_core.ir.model import QuantizedModel
+from deepseek_core.passes import Pass, prepare, run_passes
+
+RNG = np.random.default_rng(0)
+
+
+def proto(nodes, shape, **weights):
+    inputs = [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)]
+    outputs = [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)]
+    initializers = [numpy_helper.from_array(np.asarray(w), name) for name, w in weights.items()]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def run(model, feed):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, {"x": feed})[0]
+
+
+def ops_after(model, feed):
+    """Op types left after `prepare`; the outputs must be those of the original."""
+    loaded = load_model(model)
+    prepare(loaded)
+    np.testing.assert_allclose(run(ir.to_proto(loaded.model), feed), run(model, feed), rtol=1e-4, atol=1e-5)
+    return [node.op_type for node in loaded.graph]
+
+
+def f32(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def test_batch_norm_pad_and_affine_steps_join_the_convolution():
+    model = proto(
+        [
+            helper.make_node("Pad", ["x", "pads"], ["p"]),
+            helper.make_node("Conv", ["p", "w"], ["c"], kernel_shape=[3, 3]),
+            helper.make_node("BatchNormalization", ["c", "g", "b", "m", "v"], ["n"]),
+            helper.make_node("Relu", ["n"], ["y"]),
+        ],
+        [1, 3, 8, 8],
+        pads=np.array([0, 0, 1, 1, 0, 0, 2, 2]),
+        w=f32(4, 3, 3, 3),
+        g=f32(4),
+        b=f32(4),
+        m=f32(4),
+        v=np.abs(f32(4)) + 1,
+    )
+    assert ops_after(model, f32(1, 3, 8, 8)) == ["Conv", "Relu"]
+
+
+def test_what_depends_on_constants_only_is_folded():
+    model = proto(
+        [
+            helper.make_node("Shape", ["x"], ["s"]),
+            helper.make_node("Transpose", ["w"], ["t"]),
+            helper.make_node("MatMul", ["x", "t"], ["m"]),
+            helper.make_node("Reshape", ["m", "s"], ["y"]),
+        ],
+        [4, 4],
+        w=f32(4, 4),
+    )
+    assert "Transpose" not in ops_after(model, f32(4, 4))
+
+
+@pytest.mark.parametrize("bias_shape", [(5,), (1, 5)])
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_matmul_takes_its_bias(bias_shape, flip):
+    operands = ["b", "m"] if flip else ["m", "b"]
+    model = proto(
+        [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Add", operands, ["y"])],
+        [2, 3],
+        w=f32(3, 5),
+        b=f32(*bias_shape),
+    )
+    assert ops_after(model, f32(2, 3)) == ["Gemm"]
+
+
+@pytest.mark.parametrize("operands", [["m", "m"], ["m", "x"]])
+def test_a_residual_add_is_no_bias(operands):
+    model = proto(
+        [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Add", operands, ["y"])], [4, 4], w=f32(4, 4)
+    )
+    assert ops_after(model, f32(4, 4)) == ["MatMul", "Add"]
+
+
+def test_batch_norm_behind_a_shared_convolution_stays():
+    model = proto(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"]),
+            helper.make_node("BatchNormalization", ["c", "g", "b", "m", "v"], ["n"]),
+            helper.make_node("Add", ["c", "n"], ["y"]),
+        ],
+        [1, 3, 4, 4],
+        w=f32(3, 3, 1, 1),
+        g=f32(3),
+        b=f32(3),
+        m=f32(3),
+        v=np.abs(f32(3)) + 1,
+    )
+    assert "BatchNormalization" in ops_after(model, f32(1, 3, 4, 4))
+
+
+class _Broken(Pass):
+    ensures = frozenset({"order"})
+
+    def run(self, model: QuantizedModel) -> bool:
+        return False
+
+    def check(self, model: QuantizedModel) -> str | None:
+        return "nothing was ordered"
+
+
+class _Needy(_Broken):
+    requires = frozenset({"peace"})
+
+
+@pytest.mark.parametrize(("step", "message"), [(_Broken(), "failed its own check"), (_Needy(), "needs peace")])
+def test_a_pass_is_held_to_its_word(step, message):
+    model = load_model(proto([helper.make_node("Relu", ["x"], ["y"])], [1]))
+    with pytest.raises(ModelError, match=message):
+        run_passes(model, [step])
