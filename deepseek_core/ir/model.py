@@ -18,7 +18,8 @@ class TensorInfo:
     """Name, element type and shape of a graph input or output.
 
     Attributes:
-        dtype: NumPy name ("float32", "int64", "object" for strings).
+        dtype: NumPy name ("float32", "int64", "object" for strings), "unknown", or "sequence of float32" and
+            "optional of float32" for values that are no arrays; their shape is that of the elements.
         shape: one entry per dimension, a string for a symbolic one, None for unknown; None when the rank is unknown.
     """
 
@@ -90,7 +91,13 @@ def tensor_info(value: ir.Value) -> TensorInfo:
     shape: tuple[int | str | None, ...] | None = None
     if value.shape is not None:
         shape = tuple(d if isinstance(d, int) else d.value for d in value.shape)
-    dtype = "unknown"
-    if value.dtype is not None:
-        dtype = "object" if value.dtype == ir.DataType.STRING else str(value.dtype.numpy())
-    return TensorInfo(value.name or "", dtype, shape)
+    return TensorInfo(value.name or "", _type_name(value.type), shape)
+
+
+def _type_name(type: ir.TypeProtocol | None) -> str:
+    if isinstance(type, ir.SequenceType | ir.OptionalType):
+        kind = "sequence" if isinstance(type, ir.SequenceType) else "optional"
+        return f"{kind} of {_type_name(type.elem_type)}"
+    if type is None or type.dtype is ir.DataType.UNDEFINED:
+        return "unknown"
+    return "object" if type.dtype is ir.DataType.STRING else str(type.dtype.numpy())

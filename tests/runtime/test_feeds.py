@@ -29,6 +29,8 @@ def rows(*shape):
         (DYNAMIC, {"a": np.zeros((0, 3), np.float32), "b": np.zeros((0, 1), np.float32)}),
         ((), {}),
         ((TensorInfo("a", "unknown", None),), {"a": B}),
+        ((TensorInfo("a", "sequence of float32", (2,)),), {"a": [rows(2), rows(2)]}),
+        ((TensorInfo("a", "optional of float32", (2,)),), {"a": None}),
         ((TensorInfo("a", "object", (1,)),), {"a": np.array(["text"], object)}),
         ((TensorInfo("a", "bfloat16", (2,)),), {"a": np.zeros(2, ml_dtypes.bfloat16)}),
         ((TensorInfo("a", "int4", (2,)),), {"a": np.zeros(2, ml_dtypes.int4)}),
