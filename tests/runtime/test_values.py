@@ -35,7 +35,10 @@ def test_strings(tmp_path):
 def test_control_flow(tmp_path):
     text = """g (bool c, float[2] x) => (float[2] y) {
         z = Neg(x)
-        y = If (c) <then_branch = yes () => (float[2] a) { a = Relu(z) }, else_branch = no () => (float[2] b) { b = Abs(z) }>
+        y = If (c) <
+            then_branch = yes () => (float[2] a) { a = Relu(z) },
+            else_branch = no () => (float[2] b) { b = Abs(z) }
+        >
     }"""
     x = np.array([-3, 3], np.float32)
     for flag, expected in ((True, [3, 0]), (False, [3, 3])):
