@@ -1,0 +1,68 @@
+"""MaxPool and AveragePool.
+
+onnx.reference visits every window in a Python loop (seconds for one layer of a real network) and, in ceil mode,
+splits the missing padding between both ends, while the operator's windows start at the begin and reach over the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from deepseek_core.reference.values import Array, Value, real
+from deepseek_core.reference.windows import Window
+
+__all__ = ["average_pool", "max_pool"]
+
+
+def max_pool(node: ir.Node, x: Value) -> tuple[Value, ...]:
+    """MaxPool-22: largest real number of each window [N, C, positions…]; padding never wins. Indices on demand."""
+    data = real(x)
+    window = _window(node, data)
+    padded = window.pad(data, _lowest(data.dtype))
+    flat = window.unfold(padded).reshape(*data.shape[:2], *window.positions, -1)
+    if len(node.outputs) < 2:
+        return (flat.max(-1),)
+    return flat.max(-1), _indices(node, data, window, flat.argmax(-1))
+
+
+def average_pool(node: ir.Node, x: Value) -> Value:
+    """AveragePool-22: mean over each window, in float32 or wider.
+
+    The divisor counts the elements inside the input, and with `count_include_pad` also those inside the padding.
+    """
+    data = real(x)
+    window = _window(node, data)
+    wide = data.astype(np.result_type(data.dtype, np.float32), copy=False) if data.dtype.kind == "f" else data
+    wide = wide.astype(np.float32) if wide.dtype.kind == "V" else wide
+    axes = tuple(range(-len(window.kernel), 0))
+    sums = window.unfold(window.pad(wide)).sum(axes)
+    inside = np.ones((1, 1, *data.shape[2:]), wide.dtype)
+    if node.attributes.get_int("count_include_pad", 0):
+        pads = [(0, 0), (0, 0), *zip(window.begin, window.end, strict=True)]
+        counts = window.unfold(window.extend(np.pad(inside, pads, constant_values=1))).sum(axes)
+    else:
+        counts = window.unfold(window.pad(inside)).sum(axes)
+    return np.asarray(sums / counts).astype(data.dtype)
+
+
+def _window(node: ir.Node, x: Array) -> Window:
+    return Window.over(node, x.shape[2:], tuple(node.attributes["kernel_shape"].as_ints()))
+
+
+def _lowest(dtype: np.dtype[Any]) -> float:
+    return float(np.iinfo(dtype).min) if dtype.kind in "iu" else -np.inf
+
+
+def _indices(node: ir.Node, x: Array, window: Window, winners: Array) -> Array:
+    """Index of each winner in the flattened input; with storage_order 1 the spatial part is column-major."""
+    within = np.unravel_index(winners, window.kernel)
+    places = np.meshgrid(*(np.arange(n) for n in window.positions), indexing="ij")
+    rows = zip(places, window.strides, within, window.dilations, window.begin, strict=True)
+    coordinates = tuple(place * stride + tap * dilation - begin for place, stride, tap, dilation, begin in rows)
+    spatial = x.shape[2:]
+    flat = np.ravel_multi_index(coordinates, spatial, order="F" if node.attributes.get_int("storage_order", 0) else "C")
+    image = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *(1,) * len(spatial))
+    return np.asarray(image * int(np.prod(spatial)) + flat, np.int64)

@@ -1,0 +1,88 @@
+"""Every other operator, by onnx.reference: each node is a model of its own for the ONNX project's evaluator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from deepseek_core.errors import ModelError
+from deepseek_core.ir.ops import op_key
+from deepseek_core.reference.values import Array, Value, real
+
+__all__ = ["Operation", "standard"]
+
+Operation = Callable[..., tuple[Value, ...]]
+"""A node ready to run: inputs by position (None where omitted) → outputs."""
+
+_COERCED = frozenset(("Softmax", "LogSoftmax", "Hardmax"))
+
+
+def standard(node: ir.Node, opsets: Mapping[str, int]) -> Operation:
+    """The operator as onnx.reference defines it in the version that `opsets` selects.
+
+    Raises:
+        ModelError: onnx.reference has no such operator; when run: it refuses its inputs.
+    """
+    label = f"node '{node.name}' ({op_key(node)})"
+    try:
+        evaluator = ReferenceEvaluator(_graph(node), opsets=dict(opsets))
+    except Exception as error:  # it raises whatever its operator classes raise
+        raise ModelError(
+            f"{label} has no reference implementation: {_sentence(error)}",
+            fix="use an operator of the ONNX standard that onnx.reference implements",
+        ) from error
+
+    def run(*inputs: Value) -> tuple[Value, ...]:
+        feeds = {f"in{i}": real(value) for i, value in enumerate(inputs)}
+        try:
+            return tuple(evaluator.run(None, feeds))
+        except Exception as error:  # likewise
+            raise ModelError(f"{label} failed: {_sentence(error)}", fix="correct the model or its inputs") from error
+
+    if node.op_type in _COERCED and node.domain == "" and opsets.get("", 13) < 13:
+        return _coerced(run, node.attributes.get_int("axis", 1))
+    return run
+
+
+def _graph(node: ir.Node) -> onnx.GraphProto:
+    proto = ir.serde.serialize_node(node)
+    inputs = [("" if value is None else f"in{i}") for i, value in enumerate(node.inputs)]
+    outputs = [(f"out{i}" if value.name else "") for i, value in enumerate(node.outputs)]
+    del proto.input[:], proto.output[:]
+    proto.input.extend(inputs)
+    proto.output.extend(outputs)
+    graph = onnx.GraphProto(name="node", node=[proto])
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    return graph
+
+
+def _coerced(run: Operation, axis: int) -> Operation:
+    """Softmax, LogSoftmax and Hardmax before opset 13 see a matrix: everything from `axis` on is one row.
+
+    onnx.reference knows the newest form only.
+    """
+
+    def matrix(x: Value) -> tuple[Value, ...]:
+        values: Array = real(x)
+        rows = math.prod(values.shape[: axis % values.ndim if axis < 0 else axis])
+        (result,) = run(values.reshape(rows, -1))
+        return (_shaped(result, values.shape),)
+
+    return matrix
+
+
+def _shaped(value: Any, shape: tuple[int, ...]) -> Array:
+    array: Array = value.reshape(shape)
+    return array
+
+
+def _sentence(error: BaseException) -> str:
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    return " ".join(str(root).split())[:300] or type(root).__name__
