@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from deepseek_core.errors import ModelError
@@ -30,6 +29,4 @@ def open_file(path: Path, public_key: bytes | None = None) -> Package:
         return Package.open(path, public_key)
     if public_key is not None:
         raise ModelError(f"{path} is no package, so it carries no signature", fix="give a signed .ds file")
-    model = load_model(path)
-    model.metadata.setdefault("source", {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
-    return Package(model)
+    return Package(load_model(path))

@@ -87,7 +87,8 @@ def summarize(model: QuantizedModel) -> Summary:
 def _kind(operand: Operand) -> str:
     if operand.qparams is not None:
         return str(operand.qparams.scheme)
-    return "unknown" if operand.value.dtype is None else operand.value.dtype.name.lower()
+    dtype = operand.value.dtype
+    return "unknown" if dtype is None else "string" if dtype == ir.DataType.STRING else str(dtype.numpy())
 
 
 def _graphs(graph: ir.Graph) -> Iterator[ir.Graph]:

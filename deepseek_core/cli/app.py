@@ -46,7 +46,8 @@ def main(args: Sequence[str] | None = None) -> int:
         Exit code: 0 done; 1 the command's own "no" (cases failed, models diverge); 2 a user's mistake, told in
         one line on stderr; 130 interrupted; 141 the reader of stdout went away.
     """
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # paths may not be UTF-8
-    return guarded(lambda: app.main(args, prog_name="deepseek", standalone_mode=False))
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        return guarded(lambda: app.main(args, prog_name="deepseek", standalone_mode=False))

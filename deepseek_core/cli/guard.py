@@ -51,9 +51,7 @@ def guarded(action: Callable[[], object]) -> int:
     except OSError as error:
         if error.errno not in _FIXES:
             raise
-        _silence_stdout()
-        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the output"
-        return _fail(f"{where}: {error.strerror}; {_FIXES[error.errno]}", DeepseekError.exit_code)
+        return _fail(f"{_place(error)}: {error.strerror}; {_FIXES[error.errno]}", DeepseekError.exit_code)
     return result if isinstance(result, int) else 0
 
 
@@ -69,6 +67,14 @@ def _sentence(error: click.ClickException) -> str:
 def _command_path(error: click.ClickException) -> str:
     context = error.ctx if isinstance(error, click.UsageError) else None
     return context.command_path if context is not None else "deepseek"
+
+
+def _place(error: OSError) -> str:
+    """The file an error is about; stdout where it names none."""
+    if error.filename is None:
+        _silence_stdout()
+        return "standard output"
+    return os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
 
 
 def _silence_stdout() -> None:

@@ -59,7 +59,7 @@ def _json(found: _Found) -> dict[str, object]:
         "model": _model_json(found.summary),
         "provenance": found.package.model.metadata,
         "package": _package_json(found.package, found.verdicts) if found.is_package else None,
-        "verdict": _verdict_json(found.verdict),
+        "verdict": _verdict_json(found.verdict) if found.is_package else None,
     }
 
 
@@ -118,12 +118,12 @@ def _render(found: _Found, console: Console) -> None:
     console.print(f"  stored  {summary.constants:,} constants in {size(summary.constant_bytes)}")
     _render_counts(summary, console)
     for name, value in found.package.model.metadata.items():
-        console.print(f"  {name:<12} {_short(value)}")
+        console.print(f"  {name}: {_short(value)}")
     if found.is_package:
         _render_package(found.package, found.verdicts, console)
-    console.print(f"verdict: {found.verdict.action}: {found.verdict.reason}")
-    if found.verdict.fix:
-        console.print(f"  → {found.verdict.fix}")
+        console.print(f"verdict: {found.verdict.action}: {found.verdict.reason}")
+        if found.verdict.fix:
+            console.print(f"  → {found.verdict.fix}")
 
 
 def _render_counts(summary: Summary, console: Console) -> None:
