@@ -188,7 +188,8 @@ def _facts(
 
 def _kernels(package: Package) -> list[str]:
     """Kernel of every unit, from the artifacts' reports."""
-    return [str(kernel) for a in package.artifacts for kernel in dict(a.report.get("kernels", {})).values()]
+    reports: list[Any] = [a.report["kernels"] for a in package.artifacts]
+    return [entry["kernel"] for report in reports for entry in report.values()]
 
 
 def _sqnr(prepared: QuantizedModel, package: Package, photos: Sequence[Photo]) -> list[tuple[str, float]]:

@@ -22,6 +22,8 @@ from deepseek_core.atomic import atomic_write
 
 __all__ = ["Prediction", "RangePlot", "Report"]
 
+SQNR_CEILING = 80.0
+"""dB drawn at most; tensors that are equal have none."""
 INK, ACCENT, SOFT, WARM = "#1f2933", "#2563eb", "#cbd5e1", "#d97706"
 
 
@@ -103,17 +105,18 @@ class Report:
         axes.invert_yaxis()
 
     def _plot_sqnr(self, axes: Axes) -> None:
-        values = [db for _, db in self.sqnr]
+        values = [min(db, SQNR_CEILING) for _, db in self.sqnr]
         axes.bar(range(len(values)), values, color=ACCENT, width=0.8)
         worst = int(np.argmin(values))
         axes.bar([worst], [values[worst]], color=WARM, width=0.8)
         axes.annotate(
             f"{self.sqnr[worst][0]}: {values[worst]:.1f} dB",
             (worst, values[worst]),
-            xytext=(0, 6),
+            xytext=(0, 40),
             textcoords="offset points",
             ha="center",
             color=WARM,
+            arrowprops={"arrowstyle": "-", "color": WARM},
         )
         axes.set(xlabel="tensor, in order of execution", ylabel="SQNR, dB")
 
