@@ -76,6 +76,9 @@ class Package:
     def open(cls, path: str | Path, public_key: bytes | None = None) -> Package:
         """Map a file and check every byte of it.
 
+        The file must not be overwritten in place while the package is in use; `save` replaces it as a whole, which
+        leaves an open package as it is.
+
         Args:
             public_key: Ed25519 public key in PEM form; the package must then carry a valid signature.
 

@@ -50,9 +50,29 @@ def split(model: QuantizedModel, placement: Placement) -> list[Part]:
     """
     graph = UnitGraph(model)
     _check(graph, placement)
+    needed, offered = _borders(graph, placement)
+    position = {node: i for i, node in enumerate(model.graph)}
+    parts = []
+    for number, names in enumerate(placement.parts):
+        nodes = [node for name in names for node in graph.units[graph.index[name]].nodes]
+        nodes.sort(key=position.__getitem__)
+        if not offered[number]:
+            raise ModelError(f"nothing needs what '{names[-1]}' computes", fix="load the model with load_model")
+        target = placement.units[names[0]]
+        name = f"part{number}_{target.backend}"
+        parts.append(Part(name, target, _extract(model, name, nodes, needed[number], offered[number])))
+    return parts
+
+
+def _borders(graph: UnitGraph, placement: Placement) -> tuple[list[list[ir.Value]], list[list[ir.Value]]]:
+    """For each part, the values it needs from outside, and those that others or the caller need from it."""
     homes = {graph.index[name]: number for number, names in enumerate(placement.parts) for name in names}
     needed: list[dict[ir.Value, None]] = [{} for _ in placement.parts]
     offered: list[dict[ir.Value, None]] = [{} for _ in placement.parts]
+    for value in graph.model.graph.outputs:  # the model's outputs first, in its order
+        home = _home(graph, homes, value)
+        if home is not None:
+            offered[home][value] = None
     for unit, number in sorted(homes.items()):
         for value in graph.reads[unit]:
             home = _home(graph, homes, value)
@@ -62,22 +82,7 @@ def split(model: QuantizedModel, placement: Placement) -> list[Part]:
             if home is not None:
                 _check_order(value, home, number)
                 offered[home][value] = None
-    for value in reversed(model.graph.outputs):
-        home = _home(graph, homes, value)
-        if home is not None:
-            offered[home] = {value: None} | offered[home]
-    position = {node: i for i, node in enumerate(model.graph)}
-    parts = []
-    for number, names in enumerate(placement.parts):
-        target = placement.units[names[0]]
-        nodes = [node for name in names for node in graph.units[graph.index[name]].nodes]
-        nodes.sort(key=position.__getitem__)
-        if not offered[number]:
-            raise ModelError(f"nothing needs what '{names[-1]}' computes", fix="load the model with load_model")
-        name = f"part{number}_{target.backend}"
-        piece = _extract(model, name, nodes, list(needed[number]), list(offered[number]))
-        parts.append(Part(name, target, piece))
-    return parts
+    return [list(values) for values in needed], [list(values) for values in offered]
 
 
 def _home(graph: UnitGraph, homes: dict[int, int], value: ir.Value) -> int | None:
