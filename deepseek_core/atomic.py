@@ -13,7 +13,7 @@ from typing import IO, Any, Literal, overload
 
 from deepseek_core.errors import StorageError
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "check_writable"]
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
@@ -57,6 +57,20 @@ def atomic_write(path: str | os.PathLike[str], mode: Literal["wb", "w"] = "wb") 
         if isinstance(error, OSError) and (error.errno in _FULL or error.filename in (temporary, str(temporary))):
             raise _explained(error, final) from error
         raise
+
+
+class _AbandonedError(Exception):
+    """Leaves `atomic_write` without writing."""
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Find out before long work whether its result can be written; `path` is not touched.
+
+    Raises:
+        StorageError: `atomic_write` would fail.
+    """
+    with contextlib.suppress(_AbandonedError), atomic_write(path):
+        raise _AbandonedError
 
 
 def _open(temporary: Path, final: Path, mode: Literal["wb", "w"]) -> IO[Any]:

@@ -50,7 +50,7 @@ def measure(
         ConfigError: `repeat` is not positive, or `warmup` negative.
     """
     if repeat < 1 or warmup < 0:
-        raise ConfigError(f"{repeat} runs after {warmup} to warm up", fix="time at least one run")
+        raise ConfigError(f"{repeat} timed runs after {warmup} to warm up", fix="time at least one run")
     for _ in range(warmup):
         run()
     seconds = []

@@ -10,7 +10,8 @@ import onnx_ir as ir
 
 from deepseek_core.ir.model import QuantizedModel, TensorInfo
 from deepseek_core.ir.ops import Role
-from deepseek_core.ir.units import Operand, is_q_or_dq, subgraphs
+from deepseek_core.ir.units import is_q_or_dq, subgraphs
+from deepseek_core.partition.types import describe
 
 __all__ = ["OpCount", "Summary", "summarize"]
 
@@ -66,9 +67,9 @@ def summarize(model: QuantizedModel) -> Summary:
         if is_q_or_dq(unit.node):
             continue
         quantized[unit.op] += unit.is_quantized
-        weights |= {o.value: _kind(o) for o in unit.operands(Role.WEIGHT)}
+        weights |= {o.value: describe(o) for o in unit.operands(Role.WEIGHT)}
         border = (*unit.operands(Role.DATA), *unit.outputs)
-        activations |= {o.value: _kind(o) for o in border if not o.is_constant}
+        activations |= {o.value: describe(o) for o in border if not o.is_constant}
     tensors = [
         v.const_value for g in _graphs(model.graph) for v in g.initializers.values() if v.const_value is not None
     ]
@@ -82,13 +83,6 @@ def summarize(model: QuantizedModel) -> Summary:
         sum(tensor.size for tensor in tensors),
         sum(tensor.nbytes for tensor in tensors),
     )
-
-
-def _kind(operand: Operand) -> str:
-    if operand.qparams is not None:
-        return str(operand.qparams.scheme)
-    dtype = operand.value.dtype
-    return "unknown" if dtype is None else "string" if dtype == ir.DataType.STRING else str(dtype.numpy())
 
 
 def _graphs(graph: ir.Graph) -> Iterator[ir.Graph]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deepseek_core.atomic import atomic_write
+from deepseek_core.atomic import atomic_write, check_writable
 from deepseek_core.errors import DeepseekError, StorageError
 
 
@@ -210,3 +210,15 @@ def test_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
         child.send_signal(signal.SIGINT)
     assert child.returncode in (1, -signal.SIGINT)
     assert not leftovers(tmp_path)
+
+
+def test_writability_is_found_out_without_touching_anything(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    check_writable(path)
+    assert not list(tmp_path.iterdir())
+    path.write_bytes(b"old")
+    check_writable(path)
+    assert [path.read_bytes(), *leftovers(tmp_path)] == [b"old"]
+    for wrong in (tmp_path, tmp_path / "nowhere" / "a.bin", path / "a.bin"):
+        with pytest.raises(StorageError):
+            check_writable(wrong)

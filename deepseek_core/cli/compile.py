@@ -39,10 +39,12 @@ SHOWN_REFUSALS = 12
 @reporting
 def command(file: Path, output: Path, sign: Path | None, **chosen: Any) -> Report:
     """Compile FILE, a quantized .ds or an ONNX model, for one target or several."""
+    from deepseek_core.atomic import check_writable
     from deepseek_core.files import open_file
     from deepseek_core.options import CompileOptions
     from deepseek_core.pipeline import compile as compile_model
 
+    check_writable(output)
     key = key_bytes(sign)
     model = open_file(file).model
     targets = [target for target in chosen["targets"].split(",") if target.strip()]

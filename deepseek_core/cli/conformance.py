@@ -23,11 +23,14 @@ __all__ = ["command"]
 @reporting
 def command(name: str, target: str | None, pattern: str, junit: Path | None, html: Path | None) -> Report:
     """Test backend NAME against its own capability table and expectations."""
+    from deepseek_core.atomic import check_writable
     from deepseek_core.conformance import render, run, write_html, write_junit
     from deepseek_core.errors import ConfigError
     from deepseek_core.registry import discover
 
     backend, resolved = discover().resolve(_qualified(name, target))
+    for path in filter(None, (junit, html)):
+        check_writable(path)
     with progress_bar() as progress:
         report = run(backend, resolved, pattern, progress)
     if not report.results:

@@ -24,9 +24,10 @@ __all__ = ["command"]
 
 @click.command(name="inspect")
 @click.argument("file", type=FILE)
+@click.option("--units", is_flag=True, help="List every unit: its name is what --pin takes.")
 @public_key_option
 @reporting
-def command(file: Path, public_key: Path | None) -> Report:
+def command(file: Path, units: bool, public_key: Path | None) -> Report:
     """Show what is in FILE, an ONNX model or a .ds package, and whether it runs here."""
     from deepseek_core.files import open_file
     from deepseek_core.package import verdict, verdicts
@@ -36,7 +37,7 @@ def command(file: Path, public_key: Path | None) -> Report:
     package = open_file(file, key_bytes(public_key))
     registry = discover()
     found = _Found(file, package, summarize(package.model), verdict(package, registry), verdicts(package, registry))
-    return Report(_json(found), partial(_render, found))
+    return Report(_json(found), partial(_render, found, units))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,21 @@ class _Found:
     def is_package(self) -> bool:
         return bool(self.package.manifest.members)
 
+    def target_of(self, unit: str) -> str | None:
+        """Where a unit of a compiled package runs."""
+        placement = self.package.placement
+        return None if placement is None else str(placement.units[unit])
+
 
 def _json(found: _Found) -> dict[str, object]:
     return {
         "file": str(found.file),
         "bytes": found.file.stat().st_size,
         "model": _model_json(found.summary),
+        "units": [
+            {"name": unit.name, "op": unit.op, "quantized": unit.is_quantized, "target": found.target_of(unit.name)}
+            for unit in found.package.model.units()
+        ],
         "provenance": found.package.model.metadata,
         "package": _package_json(found.package, found.verdicts) if found.is_package else None,
         "verdict": _verdict_json(found.verdict) if found.is_package else None,
@@ -108,7 +118,7 @@ def _verdict_json(found: Verdict) -> dict[str, str]:
     return {"action": str(found.action), "reason": found.reason, "fix": found.fix}
 
 
-def _render(found: _Found, console: Console) -> None:
+def _render(found: _Found, units: bool, console: Console) -> None:
     summary = found.summary
     console.print(f"{found.file}  {size(found.file.stat().st_size)}, opset {summary.opset}")
     for kind, infos in (("input", summary.inputs), ("output", summary.outputs)):
@@ -117,6 +127,8 @@ def _render(found: _Found, console: Console) -> None:
     console.print(f"  units   {summary.units}, {summary.quantized_units} of them quantized")
     console.print(f"  stored  {summary.constants:,} constants in {size(summary.constant_bytes)}")
     _render_counts(summary, console)
+    if units:
+        _render_units(found, console)
     for name, value in found.package.model.metadata.items():
         console.print(f"  {name}: {_short(value)}")
     if found.is_package:
@@ -136,6 +148,16 @@ def _render_counts(summary: Summary, console: Console) -> None:
         for name, number in counts.items():
             types.add_row(kind, name, str(number))
     console.print(types)
+
+
+def _render_units(found: _Found, console: Console) -> None:
+    from deepseek_core.partition.types import describe
+
+    rows = table("unit", "op", "outputs", "target")
+    for unit in found.package.model.units():
+        outputs = ", ".join(describe(operand) for operand in unit.outputs)
+        rows.add_row(unit.name, unit.op, outputs, found.target_of(unit.name) or "–")
+    console.print(rows)
 
 
 def _render_package(package: Package, each: tuple[Verdict, ...], console: Console) -> None:

@@ -44,10 +44,12 @@ METHODS = ("entropy", "kl_divergence", "minmax", "mse", "percentile")
 @reporting
 def command(model: Path, output: Path, sign: Path | None, **options: Any) -> Report:
     """Quantize MODEL, a float ONNX model, calibrated on what is in DIR."""
+    from deepseek_core.atomic import check_writable
     from deepseek_core.package import Package
     from deepseek_core.pipeline import float_model, quantize
     from deepseek_core.recipe import CalibratorSpec
 
+    check_writable(output)
     key = key_bytes(sign)
     prepared = float_model(model)
     samples = _samples(prepared.inputs, options)

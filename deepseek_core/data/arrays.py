@@ -15,6 +15,8 @@ from deepseek_core.ir.model import TensorInfo, signature
 __all__ = ["ARRAY_SUFFIXES", "fit_many", "fit_one", "read_arrays", "rows"]
 
 ARRAY_SUFFIXES = frozenset((".npy", ".npz"))
+_MAGIC = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
+"""First bytes of a `.npy`, of a `.npz`, and of a `.npz` without arrays."""
 
 
 def read_arrays(path: Path, error: type[DeepseekError] = CalibrationError) -> dict[str, NDArray[Any]]:
@@ -25,6 +27,9 @@ def read_arrays(path: Path, error: type[DeepseekError] = CalibrationError) -> di
     """
     try:
         with path.open("rb") as file:
+            if not file.read(6).startswith(_MAGIC):
+                raise ValueError("it is no NumPy file")
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             return {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except (FileNotFoundError, IsADirectoryError, PermissionError):

@@ -49,7 +49,7 @@ def test_quantizing_undoes_dequantizing() -> None:
     np.testing.assert_array_equal(OPCODES["quantize"](real, scale, zero), codes)
 
 
-@pytest.mark.parametrize("step", [Instruction("warp", (), "y", {}), Instruction("flatten", ("z",), "y", {"axis": 1})])
+@pytest.mark.parametrize("step", [Instruction("warp", (), "y", {}), Instruction("rescale", ("z",), "y", {})])
 def test_a_program_that_names_what_does_not_exist_is_refused(step: Instruction) -> None:
     program = Program((), (TensorInfo("y", "int8", (1,)),), (step,), {})
     with pytest.raises(PackageError, match="does not exist"):

@@ -41,5 +41,6 @@ def _other_rules() -> list[OpRule]:
     return [
         OpRule("Add", _CODES, _CODES, fused=("Relu",), limits=(_STATIC,)),
         OpRule("Relu", _CODES, _CODES, limits=(_STATIC,)),
+        OpRule("Reshape", _CODES, _CODES, limits=(_STATIC,)),
         OpRule("Flatten", _CODES, _CODES, limits=(_STATIC,)),
     ]

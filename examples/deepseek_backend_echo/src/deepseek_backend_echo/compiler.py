@@ -98,11 +98,11 @@ def _lower_relu(unit: Unit, builder: _Builder) -> None:
     builder.emit("rescale", (builder.operand(x),), y.value.name or "", **settings)
 
 
-def _lower_flatten(unit: Unit, builder: _Builder) -> None:
-    """The capability check lets a Flatten pass only when its output keeps the input's scale and zero point."""
-    (x,) = unit.operands(Role.DATA)
-    axis, rank = unit.node.attributes.get_int("axis", 1), len(x.shape or ())
-    builder.emit("flatten", (builder.operand(x),), unit.outputs[0].value.name or "", axis=axis + rank * (axis < 0))
+def _lower_reshape(unit: Unit, builder: _Builder) -> None:
+    """Codes move as they are: the capability check asks for the same scale and zero point on both sides."""
+    (x,), y = unit.operands(Role.DATA), unit.outputs[0]
+    shape = builder.constant(f"{unit.name}.shape", np.array(y.shape, np.int32))
+    builder.emit("reshape", (builder.operand(x), shape), y.value.name or "")
 
 
 def _lower_conversion(unit: Unit, builder: _Builder) -> None:
@@ -122,7 +122,8 @@ _LOWERINGS: dict[str, Callable[[Unit, _Builder], None]] = {
     "MatMul": _lower_matmul,
     "Add": _lower_add,
     "Relu": _lower_relu,
-    "Flatten": _lower_flatten,
+    "Reshape": _lower_reshape,
+    "Flatten": _lower_reshape,
     "QuantizeLinear": _lower_conversion,
     "DequantizeLinear": _lower_conversion,
 }

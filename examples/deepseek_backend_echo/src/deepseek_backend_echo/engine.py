@@ -57,8 +57,8 @@ def _rescale(x: Codes, *, x_scale: float, x_zero: int, scale: float, zero: int, 
     return _to_codes(_to_real(x, x_scale, x_zero) / np.float32(scale), zero, low)
 
 
-def _flatten(x: Codes, *, axis: int) -> Codes:
-    return x.reshape(int(np.prod(x.shape[:axis])), -1)
+def _reshape(x: Codes, shape: NDArray[np.int32]) -> Codes:
+    return x.reshape(tuple(shape))
 
 
 def _quantize(x: NDArray[np.float32], scale: NDArray[np.float32], zero: NDArray[np.int32]) -> Codes:
@@ -76,7 +76,7 @@ OPCODES: dict[str, Callable[..., NDArray[Any]]] = {
     "matmul": _matmul,
     "add": _add,
     "rescale": _rescale,
-    "flatten": _flatten,
+    "reshape": _reshape,
     "quantize": _quantize,
     "dequantize": _dequantize,
 }
