@@ -148,6 +148,7 @@ class Capabilities:
         rules: in order of preference; the first that fits a unit names its scheme.
         any_float: the target runs every ONNX op in float (a general runtime such as ONNX Runtime);
             otherwise only ops with a float rule.
+        float_domains: operator domains that `any_float` speaks about; "" is ONNX's own.
         control_flow: `If`, `Loop` and `Scan` with their bodies run on the target.
         dynamic_shapes: symbolic dimensions are accepted.
         max_opset: newest default-domain opset understood, None for any.
@@ -160,6 +161,7 @@ class Capabilities:
     target: Target
     rules: tuple[OpRule, ...]
     any_float: bool = False
+    float_domains: tuple[str, ...] = ("",)
     control_flow: bool = False
     dynamic_shapes: bool = False
     max_opset: int | None = None

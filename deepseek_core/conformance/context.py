@@ -84,8 +84,14 @@ class Context:
         reasons = {unit.name: refusal_reason(unit, self.capabilities) for unit in model.units()}
         return {name: reason for name, reason in reasons.items() if reason is not None}
 
-    def refusals(self, model: QuantizedModel) -> dict[str, str]:
-        """Units of the main graph that the backend refuses, with its reasons; every other one it claims."""
+    def refusals(self, model: QuantizedModel, declared: dict[str, str] | None = None) -> dict[str, str]:
+        """Units of the main graph that the backend refuses, with its reasons; every other one it claims.
+
+        Args:
+            declared: `declared_refusals` where they are known: a backend without claims of its own has those.
+        """
+        if not self.backend.implements("deepseek_claim"):
+            return self.declared_refusals(model) if declared is None else declared
         claimed, refusals = claims(model, self.backend, self.target)
         taken = {name for claim in claimed for name in claim.units}
         given = {refusal.unit: refusal.reason for refusal in refusals}

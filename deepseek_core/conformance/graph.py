@@ -61,7 +61,7 @@ class GraphWriter:
 
     def initializer(self, name: str, array: NDArray[Any]) -> ir.Value:
         value = self.value(name, array.dtype, array.shape)
-        value.const_value = ir.tensor(array, name=name)
+        value.const_value = ir.Tensor(np.ascontiguousarray(array), name=name)
         self.initializers.append(value)
         return value
 
@@ -118,7 +118,6 @@ class GraphWriter:
         scheme = qparams.scheme
         scale = self.initializer(f"{name}_scale", qparams.scale.astype(numpy_dtype(self.real)))
         zero = self.initializer(f"{name}_zero_point", qparams.zero_point)
-        attributes = {} if scheme.axis is None else {"axis": scheme.axis}
-        if scheme.block_size is not None:
-            attributes["block_size"] = scheme.block_size
-        self.nodes.append(ir.node(op, [source, scale, zero], attributes, outputs=[result], name=name))
+        numbers = {"axis": scheme.axis, "block_size": scheme.block_size}
+        attributes = [ir.AttrInt64(key, value) for key, value in numbers.items() if value is not None]
+        self.nodes.append(ir.Node("", op, [source, scale, zero], attributes, outputs=[result], name=name))

@@ -55,7 +55,7 @@ def solve_or_refuse(problem: Problem, context: Context, options: CompileOptions 
         Failed: claims and table disagree, or results are wrong.
     """
     declared = context.declared_refusals(problem.model)
-    refusals = context.refusals(problem.model)
+    refusals = context.refusals(problem.model, declared)
     if claimed := sorted(set(declared) - set(refusals)):
         raise Failed(f"unit '{claimed[0]}' is claimed, but the capability table refuses it: {declared[claimed[0]]}")
     if denied := sorted(set(refusals) - set(declared)):
@@ -89,8 +89,7 @@ def _drafts(rule: OpRule, found: Family, prefix: str, *, dynamic: bool) -> Itera
             yield Draft(f"{prefix}/rank_{rank}", rule, found, plain, found.base(rank)), f"data of rank {rank}"
     yield from _fused_drafts(rule, found, prefix)
     if found.batched:
-        empty = base.but(shape=(0, *base.shape[1:]))
-        yield Draft(f"{prefix}/zero_batch", rule, found, plain, empty), "a batch of no samples"
+        yield Draft(f"{prefix}/zero_batch", rule, found, plain, base.without_samples()), "a batch of no samples"
         if dynamic:
             draft = Draft(f"{prefix}/dynamic_batch", rule, found, plain, base, symbolic=True)
             yield draft, "a symbolic batch, run at two sizes"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from deepseek_core.conformance.numbers import Numbers
 from deepseek_core.ir import QParams, QuantizedModel
 from deepseek_core.ir.ops import info
 from deepseek_core.ir.qparams import numpy_dtype
+from deepseek_core.reference import evaluate
 from deepseek_core.scheme import DType
 from deepseek_core.target import OpRule
 
@@ -74,10 +75,10 @@ def pose(
     if symbolic:
         feeds.append({name: np.concatenate([array, array[:1]]) for name, array in feeds[0].items()})
     before = _evaluate(_write(draft).model(), feeds[0])
-    activated = draft
+    activated, results = draft, before
     if activation:
-        activated = _Draft(form, numbers, draft.real, symbolic, activation, _bounds(before, one_sided))
-    results = _evaluate(_write(activated).model(), feeds[0])
+        activated = replace(draft, activation=activation, bounds=_bounds(before, one_sided))
+        results = _evaluate(_write(activated).model(), feeds[0])
     outputs: tuple[QParams, ...] = ()
     if numbers.output is not None:
         ranged = before if not activation or activation in _KEEPS_RANGE else results
@@ -85,7 +86,7 @@ def pose(
     dims: tuple[Dims, ...] = tuple(result.shape for result in results)
     if symbolic:
         dims = _symbolic_dims(dims, [r.shape for r in _evaluate(_write(activated).model(), feeds[1])])
-    final = _Draft(form, numbers, draft.real, symbolic, activation, activated.bounds, outputs, results, dims)
+    final = replace(activated, outputs=outputs, results=results, dims=dims)
     return Problem(_write(final).model(), tuple(feeds), form.op)
 
 
@@ -97,8 +98,6 @@ def _real_type(rule: OpRule) -> DType:
 
 
 def _evaluate(model: QuantizedModel, feeds: Mapping[str, NDArray[Any]]) -> Arrays:
-    from deepseek_core.reference import evaluate
-
     results = evaluate(model, feeds)
     return tuple(results[info.name] for info in model.outputs)
 

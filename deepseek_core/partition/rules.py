@@ -47,12 +47,13 @@ def refusal_reason(unit: Unit, capabilities: Capabilities) -> str | None:
         return _control_flow_reason(unit, capabilities)
     if is_q_or_dq(unit.node):
         return _conversion_reason(_lone_operand(unit), capabilities)
-    mismatches = [(rule, list(_mismatches(unit, rule, capabilities))) for rule in capabilities.rules_for(unit.op)]
-    if any(not found for _, found in mismatches):
+    rules = capabilities.rules_for(unit.op)
+    if any(next(_mismatches(unit, rule, capabilities), None) is None for rule in rules):
         return None
-    if capabilities.any_float:
+    if capabilities.any_float and unit.op.rpartition("::")[0] in capabilities.float_domains:
         quantized = (o for o in (*unit.inputs, *unit.outputs) if o is not None and o.value is not o.real)
         return next(filter(None, (_conversion_reason(o, capabilities) for o in quantized)), None)
+    mismatches = [(rule, list(_mismatches(unit, rule, capabilities))) for rule in rules]
     return _closest(unit, mismatches, capabilities)
 
 

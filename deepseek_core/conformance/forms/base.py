@@ -62,6 +62,12 @@ class Settings:
             others if others is not None else self.others,
         )
 
+    def without_samples(self) -> Settings:
+        """A copy whose axis 0 is 0."""
+        first = self.shape[0]
+        others = tuple((0, *s[1:]) if len(s) == len(self.shape) and s[0] == first else s for s in self.others)
+        return self.but(shape=(0, *self.shape[1:]), others=others)
+
     def with_attribute(self, name: str, value: AttributeValue) -> Settings:
         """A copy with one attribute set."""
         return replace(self, attributes={**self.attributes, name: value})

@@ -83,6 +83,16 @@ def _split_aux(settings: Settings) -> Mapping[int, Array]:
     return {1: _ints(size // 3, size - size // 3)}
 
 
+def _element_indices(settings: Settings) -> Mapping[int, Array]:
+    """Different indices along axis 1 in every row; some count from the end."""
+    size = settings.shape[1]
+    return {1: (np.arange(np.prod(settings.shape)).reshape(settings.shape) * 5 % (2 * size) - size).astype(np.int64)}
+
+
+def _lengths(settings: Settings) -> Mapping[int, Array]:
+    return {1: np.resize([1, settings.shape[0]], settings.shape[1]).astype(np.int64)}
+
+
 def _pads(settings: Settings) -> Mapping[int, Array]:
     rank = len(settings.shape)
     pads = (*([0] * (rank - 1)), 1, *([0] * (rank - 2)), 2, 1)
@@ -100,6 +110,7 @@ def _resize_variants(base: Settings) -> Iterator[Variant]:
     )
 
 
+_COORDINATES = np.array([[0, 2], [-1, 0], [1, 1]], np.int64)
 _INDICES = np.array([[2, 0], [-1, 1]], np.int64)
 
 FAMILIES: dict[str, Family] = {
@@ -110,6 +121,11 @@ FAMILIES: dict[str, Family] = {
     "Flatten": _family("Flatten", attributes={"axis": 2}, more=_flatten_variants, batched=False),
     "Slice": _family("Slice", aux=_slice_aux),
     "Gather": _family("Gather", attributes={"axis": 1}, aux=_constant(_1=_INDICES)),
+    "GatherElements": _family("GatherElements", attributes={"axis": 1}, aux=_element_indices, batched=False),
+    "GatherND": _family("GatherND", aux=_constant(_1=_COORDINATES), batched=False),
+    "ReverseSequence": _family(
+        "ReverseSequence", attributes={"batch_axis": 1, "time_axis": 0}, aux=_lengths, batched=False
+    ),
     "Split": _family("Split", attributes={"axis": -1}, aux=_split_aux, outputs=2),
     "Expand": _family("Expand", shape=(17, 1, 17), aux=_constant(_1=_ints(3, 1, 4, 1)), batched=False),
     "Tile": _family("Tile", aux=lambda s: {1: _ints(*(1 for _ in s.shape[:-1]), 3)}),

@@ -50,7 +50,7 @@ def _mixed(question: Question) -> Numbers:
 def _positive(divisor: Tensor) -> Tensor:
     """The same tensor without values at or below 0."""
     if divisor.qparams is None:
-        return Tensor(np.abs(divisor.values) + np.ones((), divisor.values.dtype))
+        return Tensor(np.asarray(np.abs(divisor.values) + np.ones((), divisor.values.dtype)))
     scheme = divisor.qparams.scheme
     if not scheme.dtype.is_integer:
         return Tensor((np.abs(divisor.values.astype(np.float32)) + 1).astype(divisor.values.dtype), divisor.qparams)

@@ -88,7 +88,7 @@ def codes(rng: np.random.Generator, scheme: QuantScheme, shape: Shape, reach: in
     """
     dtype = numpy_dtype(scheme.dtype)
     if not scheme.dtype.is_integer:
-        return (rng.integers(-14, 15, shape) / 4).astype(dtype)
+        return np.asarray(rng.integers(-14, 15, shape) / 4).astype(dtype)
     low, high = grid(scheme)
     if reach is not None:
         zero = default_zero(scheme)
@@ -102,7 +102,7 @@ def codes(rng: np.random.Generator, scheme: QuantScheme, shape: Shape, reach: in
 def reals(rng: np.random.Generator, dtype: DType, shape: Shape) -> NDArray[Any]:
     """Random multiples of 1/4 (few bits each), so that float sums of products are exact in any order."""
     reach = 16 if dtype is DType.FLOAT32 else 4
-    return (rng.integers(-reach, reach + 1, shape) / 4).astype(numpy_dtype(dtype))
+    return np.asarray(rng.integers(-reach, reach + 1, shape) / 4).astype(numpy_dtype(dtype))
 
 
 def tensor(

@@ -62,6 +62,7 @@ def capabilities(target: Target) -> Capabilities:
         target,
         tuple(_rules()),
         any_float=True,
+        float_domains=("", "ai.onnx.ml", "com.microsoft"),
         control_flow=True,
         dynamic_shapes=True,
         peak_macs=_MACS_PER_CORE[fast] * cores,
