@@ -140,6 +140,12 @@ def expand(values: NDArray[Any], shape: tuple[int, ...], scheme: QuantScheme) ->
         )
     axis %= len(shape)
     if scheme.block_size is not None:
+        wanted = tuple(-(-n // scheme.block_size) if i == axis else n for i, n in enumerate(shape))
+        if values.shape != wanted:
+            raise ModelError(
+                f"scales of shape {values.shape} for blocks of {scheme.block_size} along axis {axis} of {shape}",
+                fix=f"give scales of shape {wanted}",
+            )
         # No more copies than the axis is long, whatever a file says about its blocks.
         blocks = np.repeat(values, min(scheme.block_size, max(shape[axis], 1)), axis=axis)
         return blocks[tuple(slice(0, n) if i == axis else slice(None) for i, n in enumerate(shape))]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 
 import onnx
+from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 from deepseek_core.ir.checks.report import Problem, refuse
 
@@ -48,10 +49,21 @@ def screen(model: onnx.ModelProto) -> None:
         ModelError: tensors whose data does not fill their shape, sparse tensors, repeated names, text that is
             no UTF-8; every place is named.
     """
-    try:
-        refuse(_model_problems(model))
-    except UnicodeDecodeError:
+    if not _is_text(model):
         refuse([Problem("the file", "holds a name that is not UTF-8 text", _AGAIN)])
+    refuse(_model_problems(model))
+
+
+def _is_text(message: Message) -> bool:
+    """Whether every string of a message is text; protobuf hands out bytes for what is no UTF-8."""
+    for field, value in message.ListFields():
+        values = value if field.is_repeated else (value,)
+        if field.type == field.TYPE_STRING:
+            if not all(isinstance(text, str) for text in values):
+                return False
+        elif field.type == field.TYPE_MESSAGE and not all(map(_is_text, values)):
+            return False
+    return True
 
 
 def _model_problems(model: onnx.ModelProto) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ import onnx
 import onnx_ir as ir
 
 from deepseek_core.errors import ModelError
+from deepseek_core.ir.isolated import CrashError, NativeError, call
 
 __all__ = ["infer_shapes"]
 
@@ -23,32 +24,38 @@ def infer_shapes(model: ir.Model) -> None:
     """
     proto = ir.to_proto(_skeleton(model))
     try:
-        inferred = _run(proto)
-    except _FAILURES:
-        # A declared shape may simply be out of date (a changed batch size); the graph itself decides.
-        _forget_shapes(proto.graph)
-        inferred = _run_again(proto)
+        inferred = _inferred(proto)
+    except CrashError as error:
+        raise ModelError(f"shapes cannot be inferred: {error}", fix=_FIX) from error
     _adopt(model, ir.from_proto(inferred))
 
 
-_FAILURES = (onnx.shape_inference.InferenceError, RuntimeError, ValueError)
-
-
-def _run(proto: onnx.ModelProto, *, strict: bool = True) -> onnx.ModelProto:
-    return onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=strict, data_prop=True)
-
-
-def _run_again(proto: onnx.ModelProto) -> onnx.ModelProto:
+def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
     try:
         return _run(proto)
-    except _FAILURES as error:
+    except NativeError:
+        # A declared shape may simply be out of date (a changed batch size); the graph itself decides.
+        _forget_shapes(proto.graph)
+    try:
+        return _run(proto)
+    except NativeError as error:
         # Inside the function that onnx itself makes of an operator, the fault may be onnx's own (default
         # attributes are missing there), so such a failure says nothing about the model.
         if str(error).count(_MARK) < 2:
-            raise ModelError(_sentence(error), fix="correct the model, or export it again") from error
-        return _run(proto, strict=False)
+            raise ModelError(_sentence(error), fix=_FIX) from error
+    return _run(proto, strict=False)
 
 
+def _run(proto: onnx.ModelProto, *, strict: bool = True) -> onnx.ModelProto:
+    def work(data: bytes) -> bytes:
+        result = onnx.shape_inference.infer_shapes(data, check_type=True, strict_mode=strict, data_prop=True)
+        return bytes(result.SerializeToString())
+
+    inferred: onnx.ModelProto = onnx.ModelProto.FromString(call(work, proto.SerializeToString()))
+    return inferred
+
+
+_FIX = "correct the model, or export it again"
 _MARK = "Inference error(s)"
 
 
@@ -90,4 +97,4 @@ def _values(graph: ir.Graph) -> list[ir.Value]:
 
 def _sentence(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines).removeprefix("[ShapeInferenceError] ")[:400] or "shape inference failed"
+    return " ".join(lines).removeprefix("[ShapeInferenceError] ")[:400]

@@ -24,6 +24,9 @@ def structure_problems(model: ir.Model) -> Iterator[Problem]:
     for domain, version in model.opset_imports.items():
         if version < 1:
             yield Problem("the model", f"imports version {version} of domain '{domain}'", _AGAIN)
+    for value in model.graph.inputs:
+        if value.type is None or value.dtype is ir.DataType.UNDEFINED:
+            yield Problem(where(value), "is an input without an element type", _AGAIN)
     yield from _name_problems(model)
     yield from _scope_problems(model.graph, set())
 
