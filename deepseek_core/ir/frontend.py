@@ -43,7 +43,15 @@ def load_model(source: str | Path | bytes | onnx.ModelProto | ir.Model) -> Quant
     Raises:
         ModelError: not an ONNX model, damaged, invalid, or with something the IR cannot express.
     """
-    model, metadata = _read(source)
+    with _quiet("onnx_ir"):
+        model, metadata = _read(source)
+        _canonical(model)
+    result = QuantizedModel(model, metadata)
+    verify(result)
+    return result
+
+
+def _canonical(model: ir.Model) -> None:
     inline(model)
     use_default_domain(model)
     sort_if_needed(model)
@@ -54,10 +62,14 @@ def load_model(source: str | Path | bytes | onnx.ModelProto | ir.Model) -> Quant
     infer_shapes(model)
     raise_opset(model)
     canonicalize(model)
-    infer_shapes(model)
-    result = QuantizedModel(model, metadata)
-    verify(result)
-    return result
+    if _has_unknowns(model):
+        infer_shapes(model)
+
+
+def _has_unknowns(model: ir.Model) -> bool:
+    """Whether some value has no type or shape."""
+    values = (v for node in model.graph.all_nodes() for v in node.outputs if v.name)
+    return any(v.type is None or v.shape is None for v in values)
 
 
 def _read(source: str | Path | bytes | onnx.ModelProto | ir.Model) -> tuple[ir.Model, dict[str, object]]:
@@ -77,8 +89,7 @@ def _read(source: str | Path | bytes | onnx.ModelProto | ir.Model) -> tuple[ir.M
 def _deserialize(proto: onnx.ModelProto, folder: Path | None, name: str) -> ir.Model:
     screen(proto)
     try:
-        with _quiet("onnx_ir"):
-            model = ir.from_proto(proto)
+        model = ir.from_proto(proto)
     except (ir.serde.SerdeError, ValueError, TypeError, NotImplementedError) as error:
         raise ModelError(f"{name} is not a valid ONNX model: {_cause(error)}", fix="export the model again") from error
     attach_external(model, folder)

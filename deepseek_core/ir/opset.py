@@ -16,7 +16,7 @@ import onnx_ir as ir
 from deepseek_core.ir.canonical.edit import Editor, replace
 from deepseek_core.ir.checks.report import Problem
 from deepseek_core.ir.checks.signatures import node_problems
-from deepseek_core.ir.isolated import Crash, call
+from deepseek_core.ir.isolated import CrashError, NativeError, call
 from deepseek_core.ir.schemas import signature
 
 __all__ = ["OPSET", "raise_opset"]
@@ -52,7 +52,7 @@ def raise_opset(model: ir.Model, opset: int = OPSET) -> bool:
         return False
     try:
         groups = _convert(changed, current, opset)
-    except Crash as error:
+    except (CrashError, NativeError) as error:
         _log.info("opset %d stays: %s", current, error)
         return False
     if (refusal := _refusal(groups, opset)) is not None:
@@ -103,12 +103,11 @@ def _convert(nodes: list[ir.Node], current: int, opset: int) -> list[list[_Step]
     model = onnx.ModelProto(ir_version=_IR_VERSION, opset_import=imports, graph=graph)
 
     def work(data: bytes) -> bytes:
-        return bytes(
-            onnx.version_converter.convert_version(onnx.ModelProto.FromString(data), opset).SerializeToString()
-        )
+        converted = onnx.version_converter.convert_version(onnx.ModelProto.FromString(data), opset)
+        return bytes(converted.SerializeToString())
 
-    converted = onnx.ModelProto.FromString(call(work, model.SerializeToString()))
-    return _grouped(converted.graph, len(nodes))
+    result = onnx.ModelProto.FromString(call(work, model.SerializeToString()))
+    return _grouped(result.graph, len(nodes))
 
 
 def _write(graph: onnx.GraphProto, index: int, node: ir.Node) -> None:

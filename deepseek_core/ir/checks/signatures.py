@@ -69,6 +69,8 @@ def _attribute_problems(node: ir.Node, spec: Signature) -> Iterator[Problem]:
         elif attribute.type != expected[0]:
             found = f"attribute '{attribute.name}' is {attribute.type.name}, not {expected[0].name}"
             yield Problem(where(node), found, _CORRECT)
+        elif isinstance(attribute.value, bytes):
+            yield Problem(where(node), f"attribute '{attribute.name}' is not UTF-8 text", _CORRECT)
     for name, (_, required) in spec.attributes.items():
         if required and name not in node.attributes:
             yield Problem(where(node), f"required attribute '{name}' is missing", _CORRECT)
