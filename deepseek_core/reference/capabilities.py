@@ -41,7 +41,7 @@ _ACCUMULATING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _FUNCTIONS = (
     *("Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "Concat", "Where", "PRelu"),
     *("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceSum", "ReduceMax", "Resize", "Pad"),
-    *("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Gelu", "Erf", "Exp", "Sqrt"),
+    *("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Gelu", "Erf", "Exp"),
     *("Abs", "Neg", "Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization"),
 )
 """Dequantize, apply the function in float32, quantize."""

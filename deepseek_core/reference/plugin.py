@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,9 @@ from deepseek_core.target import Availability, Capabilities, Target, Tier
 if TYPE_CHECKING:
     from deepseek_core.artifact import Artifact
     from deepseek_core.executable import Executable
-    from deepseek_core.ir import QuantizedModel
+    from deepseek_core.ir import QuantizedModel, Unit
     from deepseek_core.options import CompileOptions
+    from deepseek_core.placement import Claim
 
 __all__: list[str] = []
 
@@ -40,6 +42,13 @@ def deepseek_probe(target: Target) -> Availability:
         tier=Tier.REFERENCE,
         devices=(table.TARGET.device,),
     )
+
+
+@hookimpl
+def deepseek_claim(model: QuantizedModel, target: Target, refuse: Callable[[Unit, str], None]) -> Sequence[Claim]:
+    from deepseek_core.reference.claims import claim
+
+    return claim(model, target, refuse)
 
 
 @hookimpl

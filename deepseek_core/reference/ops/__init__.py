@@ -25,6 +25,7 @@ _KERNELS: dict[str, Callable[..., Any]] = {
     "DequantizeLinear": linear.dequantize_linear,
     "DynamicQuantizeLinear": linear.dynamic_quantize_linear,
     "Gemm": matrix.gemm,
+    "GlobalAveragePool": pooling.global_average_pool,
     "MatMul": matrix.matmul,
     "MatMulInteger": integer.matmul_integer,
     "MaxPool": pooling.max_pool,

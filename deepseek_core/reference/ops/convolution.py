@@ -6,6 +6,7 @@ for a network at 224 px. The window arithmetic here serves codes and real number
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def conv(node: ir.Node, x: Value, w: Value, bias: Value = None) -> Value:
         assert isinstance(w, Dequantized)
         group = _groups(node, x.codes, w.codes, inner=1)
         window = Window.over(node, x.codes.shape[2:], w.codes.shape[2:])
-        terms = int(np.prod(w.codes.shape[1:]))
+        terms = math.prod(w.codes.shape[1:])
         sums = accumulate(x, w, terms, lambda a, b: convolve(a, b, window, group))
         scale = product_scale(x.scale.reshape(()), _along_channels(w.scale.reshape(-1), sums.ndim))
         return finish(sums, scale, x.dtype, _channelwise(bias, sums.ndim))
@@ -51,7 +52,7 @@ def conv_transpose(node: ir.Node, x: Value, w: Value, bias: Value = None) -> Val
         assert isinstance(w, Dequantized)
         group = _groups(node, x.codes, w.codes, inner=0)
         window = Window.behind(node, x.codes.shape[2:], w.codes.shape[2:])
-        terms = w.codes.shape[0] // group * int(np.prod(window.kernel))
+        terms = w.codes.shape[0] // group * math.prod(window.kernel)
         sums = accumulate(x, w, terms, lambda a, b: _spread(a, b, window, group))
         per_channel = np.tile(w.scale.reshape(-1), group if w.scale.size > 1 else 1)
         scale = product_scale(x.scale.reshape(()), _along_channels(per_channel, sums.ndim))
@@ -88,18 +89,18 @@ def _depthwise(x: Array, w: Array, window: Window, group: int) -> Array:
         column: tuple[Any, ...] = (slice(None), 0, *tap)
         factors = w[column].reshape(group, per_group, *ones)
         sums += x[:, :, np.newaxis, *slices] * factors
-    return sums.reshape(x.shape[0], -1, *window.positions)
+    return sums.reshape(x.shape[0], w.shape[0], *window.positions)
 
 
 def _spread(x: Array, w: Array, window: Window, group: int) -> Array:
     """The transpose of `convolve`: every element of x [N, C, spatial…] adds its kernel w [C, M / group, kernel…]."""
     n, per_group = x.shape[0], x.shape[1] // group
     matrix = np.swapaxes(w.reshape(group, per_group, *w.shape[1:]), 1, 2)
-    columns = x.reshape(n, group, per_group, -1)
+    columns = x.reshape(n, group, per_group, math.prod(window.positions))
     sums = np.zeros((n, group * w.shape[1], *window.reach), x.dtype)
     for tap, slices in window.taps():
         column: tuple[Any, ...] = (..., *tap)
-        sums[:, :, *slices] += (matrix[column] @ columns).reshape(n, -1, *window.positions)
+        sums[:, :, *slices] += (matrix[column] @ columns).reshape(n, group * w.shape[1], *window.positions)
     return window.cut(sums)
 
 

@@ -1,4 +1,4 @@
-"""MaxPool and AveragePool.
+"""MaxPool, AveragePool and GlobalAveragePool.
 
 onnx.reference visits every window in a Python loop (seconds for one layer of a real network) and, in ceil mode,
 splits the missing padding between both ends, while the operator's windows start at the begin and reach over the end.
@@ -6,6 +6,7 @@ splits the missing padding between both ends, while the operator's windows start
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,19 @@ import onnx_ir as ir
 from deepseek_core.reference.values import Array, Value, real
 from deepseek_core.reference.windows import Window
 
-__all__ = ["average_pool", "max_pool"]
+__all__ = ["average_pool", "global_average_pool", "max_pool"]
 
 
 def max_pool(node: ir.Node, x: Value) -> tuple[Value, ...]:
     """MaxPool-22: largest real number of each window [N, C, positions…]; padding never wins. Indices on demand."""
     data = real(x)
     window = _window(node, data)
-    padded = window.pad(data, _lowest(data.dtype))
-    flat = window.unfold(padded).reshape(*data.shape[:2], *window.positions, -1)
+    views = window.unfold(window.pad(data, _lowest(data.dtype)))
+    largest = views.max(_kernel_axes(window))
     if len(node.outputs) < 2:
-        return (flat.max(-1),)
-    return flat.max(-1), _indices(node, data, window, flat.argmax(-1))
+        return (largest,)
+    flat = views.reshape(*data.shape[:2], *window.positions, math.prod(window.kernel))
+    return largest, _indices(node, data, window, flat.argmax(-1))
 
 
 def average_pool(node: ir.Node, x: Value) -> Value:
@@ -35,9 +37,7 @@ def average_pool(node: ir.Node, x: Value) -> Value:
     """
     data = real(x)
     window = _window(node, data)
-    wide = data.astype(np.result_type(data.dtype, np.float32), copy=False) if data.dtype.kind == "f" else data
-    wide = wide.astype(np.float32) if wide.dtype.kind == "V" else wide
-    axes = tuple(range(-len(window.kernel), 0))
+    wide, axes = _wide(data), _kernel_axes(window)
     sums = window.unfold(window.pad(wide)).sum(axes)
     inside = np.ones((1, 1, *data.shape[2:]), wide.dtype)
     if node.attributes.get_int("count_include_pad", 0):
@@ -46,6 +46,21 @@ def average_pool(node: ir.Node, x: Value) -> Value:
     else:
         counts = window.unfold(window.pad(inside)).sum(axes)
     return np.asarray(sums / counts).astype(data.dtype)
+
+
+def global_average_pool(node: ir.Node, x: Value) -> Value:
+    """GlobalAveragePool-22: mean over the spatial axes, kept as axes of size 1, in float32 or wider."""
+    data = real(x)
+    return np.asarray(_wide(data).mean(tuple(range(2, data.ndim)), keepdims=True)).astype(data.dtype)
+
+
+def _wide(x: Array) -> Array:
+    """float64 as it is, everything else in float32."""
+    return x if x.dtype == np.float64 else x.astype(np.float32)
+
+
+def _kernel_axes(window: Window) -> tuple[int, ...]:
+    return tuple(range(-len(window.kernel), 0))
 
 
 def _window(node: ir.Node, x: Array) -> Window:
@@ -65,4 +80,4 @@ def _indices(node: ir.Node, x: Array, window: Window, winners: Array) -> Array:
     spatial = x.shape[2:]
     flat = np.ravel_multi_index(coordinates, spatial, order="F" if node.attributes.get_int("storage_order", 0) else "C")
     image = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *(1,) * len(spatial))
-    return np.asarray(image * int(np.prod(spatial)) + flat, np.int64)
+    return np.asarray(image * math.prod(spatial) + flat, np.int64)
