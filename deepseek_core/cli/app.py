@@ -50,4 +50,10 @@ def main(args: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
-        return guarded(lambda: app.main(args, prog_name="deepseek", standalone_mode=False))
+        return guarded(lambda: _run(args))
+
+
+def _run(args: Sequence[str] | None) -> object:
+    """Exit code of `--help` and the like, else that of the command's report, printed."""
+    result = app.main(args, prog_name="deepseek", standalone_mode=False)
+    return result() if callable(result) else result

@@ -39,21 +39,29 @@ class Report:
     markup: bool = False
 
 
-def reporting(function: Callable[..., Report]) -> Callable[..., int]:
-    """Give a command `--json`, and keep whatever a library prints off stdout."""
+def reporting(function: Callable[..., Report]) -> Callable[..., Callable[[], int]]:
+    """Give a command `--json`, and keep whatever a library prints off stdout.
+
+    The command then returns what prints its report and gives the exit code, to be called when click is done: click
+    would swallow a broken pipe.
+    """
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else.")
     @functools.wraps(function)
-    def command(*args: Any, as_json: bool, **options: Any) -> int:
+    def command(*args: Any, as_json: bool, **options: Any) -> Callable[[], int]:
         with contextlib.redirect_stdout(sys.stderr):
             report = function(*args, **options)
-        if as_json:
-            print(json.dumps(report.data, indent=2, allow_nan=False))
-        else:
-            report.render(_console(markup=report.markup))
-        return report.exit_code
+        return functools.partial(_emit, report, as_json)
 
     return command
+
+
+def _emit(report: Report, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(report.data, indent=2, allow_nan=False))
+    else:
+        report.render(_console(markup=report.markup))
+    return report.exit_code
 
 
 def table(*headers: str, title: str | None = None) -> Table:
@@ -71,5 +79,10 @@ def table(*headers: str, title: str | None = None) -> Table:
 def _console(*, markup: bool) -> Console:
     from rich.console import Console
 
+    class QuietConsole(Console):
+        def on_broken_pipe(self) -> None:
+            """Leave it to `guard`; rich would exit with code 1."""
+            raise BrokenPipeError
+
     width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(width=width, highlight=False, markup=markup, emoji=False)
+    return QuietConsole(width=width, highlight=False, markup=markup, emoji=False)
