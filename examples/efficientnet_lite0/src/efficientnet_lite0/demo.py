@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         facts=facts,
         sqnr=_sqnr(prepared, package, chosen),
         latency=times,
-        kernels=Counter(_kernels(package)),
+        kernels=dict(Counter(_kernels(package)).most_common()),
         ranges=_range_plots(calibration, recipe),
         predictions=[
             Prediction(p.path, p.label, int(a.argmax()), int(b.argmax()))
