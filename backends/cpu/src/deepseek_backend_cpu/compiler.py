@@ -19,7 +19,8 @@ from deepseek_core.errors import BackendError, ConfigError
 
 __all__ = ["compile_model"]
 
-_KERNELS = ("measured", INT8, FLOAT32)
+_MEASURED = "measured"
+_KERNELS = (_MEASURED, INT8, FLOAT32)
 
 
 def compile_model(model: QuantizedModel, target: Target, options: CompileOptions) -> Artifact:
@@ -37,10 +38,7 @@ def compile_model(model: QuantizedModel, target: Target, options: CompileOptions
     work = model.clone()
     expose(work, options.taps)
     normalize(work, x86=target.device == "x86_64")
-    if mode == "measured":
-        choice = choose(work, target, options, here=here)
-    else:
-        choice = Choice(preset(work) if mode == INT8 else frozenset())
+    choice = choose(work, target, options, here=here) if mode == _MEASURED else preset(work, mode)
     report = _report(work, choice, options.threads)
     lower(work, choice.integer)
     payload = serialize(work)
@@ -55,7 +53,7 @@ def _mode(options: CompileOptions) -> str:
     unknown = sorted(set(options.extra) - {"kernels"})
     if unknown:
         raise ConfigError(f"the cpu backend has no option '{unknown[0]}'", fix="it has one: kernels")
-    mode = options.extra.get("kernels", "measured" if options.optimize else INT8)
+    mode = options.extra.get("kernels", _MEASURED if options.optimize else INT8)
     if mode not in _KERNELS:
         raise ConfigError(f"kernels='{mode}'", fix=f"choose one of {', '.join(_KERNELS)}")
     return mode

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from deepseek_backend_cpu.capabilities import capabilities
-from deepseek_backend_cpu.lowering import integer_problem
+from deepseek_backend_cpu.lowering import float_differs, integer_problem
 from deepseek_backend_cpu.tuning.memory import known_latencies
 from deepseek_core import Basis, Cost, KernelCandidate, Target, Unit
 from deepseek_core.partition import roofline
 
-__all__ = ["FLOAT32", "INT8", "candidates", "estimate"]
+__all__ = ["FLOAT32", "INT8", "candidates", "estimate", "kernel_names"]
 
 INT8, FLOAT32 = "int8", "float32"
 
@@ -19,10 +19,17 @@ _FLOAT_FACTOR = 3.0
 """How much slower a float unit is than its integer kernel, conversions included, where nothing is measured."""
 
 
+def kernel_names(unit: Unit) -> tuple[str, ...]:
+    """The kernels that give a unit's defined result."""
+    if not unit.is_quantized or integer_problem(unit) is not None:
+        return (FLOAT32,)
+    return (INT8,) if float_differs(unit) else (INT8, FLOAT32)
+
+
 def candidates(unit: Unit, target: Target) -> list[KernelCandidate]:
     """Candidates, the expected fastest first; measured where this machine has run such a unit before."""
     measured = known_latencies(unit, target)
-    names = [INT8, FLOAT32] if unit.is_quantized and integer_problem(unit) is None else [FLOAT32]
+    names = kernel_names(unit)
     found = [
         KernelCandidate(n, Cost.of(measured[n], Basis.MEASURED) if n in measured else estimate(unit, n, target))
         for n in names

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from deepseek_backend_cpu import values
-from deepseek_backend_cpu.host import cpu_name
+from deepseek_backend_cpu.host import architecture, cpu_name
 from deepseek_backend_cpu.saturation import open_exact
 from deepseek_backend_cpu.session import PROVIDER
 from deepseek_core import Artifact, Feeds, TensorInfo, Tier
@@ -23,10 +23,15 @@ def load(artifact: Artifact, device: str | None) -> CpuExecutable:
 
     Raises:
         PackageError: the artifact is damaged, or not one of this backend's.
-        BackendError: the device is another one, or ONNX Runtime is missing or falls back to another provider.
+        BackendError: the artifact is for another architecture or device, or ONNX Runtime is missing or does not
+            run it on the CPU.
     """
     if device not in (None, cpu_name()):
         raise BackendError(f"there is no device '{device}'", fix=f"use '{cpu_name()}', or leave the device out")
+    if artifact.target.device != architecture():
+        raise BackendError(
+            f"the artifact is for {artifact.target} and this CPU is {architecture()}", fix="compile for this machine"
+        )
     if artifact.format != "onnx":
         raise PackageError(f"artifact of format '{artifact.format}', not onnx", fix=_RECOMPILE)
     artifact.verify()

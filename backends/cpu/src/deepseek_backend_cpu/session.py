@@ -47,4 +47,4 @@ def open_session(payload: bytes, *, threads: int = 0, precise: bool = False, opt
     options.add_session_config_entry("session.x64quantprecision", str(int(precise)))
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
-    return runtime.InferenceSession(payload, options, providers=[PROVIDER])
+    return runtime.InferenceSession(payload, options, providers=[PROVIDER], enable_fallback=0, read_config_from_model=0)

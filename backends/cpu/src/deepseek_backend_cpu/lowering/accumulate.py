@@ -21,14 +21,14 @@ def _conv_problem(unit: Unit) -> str | None:
     weight = _weight(unit)
     if weight is None:
         return "its weight is computed at run time"
-    return weight_problem(weight, 0) or bias_problem(unit, 2, accumulator_scale(unit))
+    return weight_problem(weight, 0) or bias_problem(unit, accumulator_scale(unit))
 
 
 def _conv(unit: Unit, emit: Emitter) -> None:
     data, weight, output = unit.operands(Role.DATA)[0], _weight(unit), unit.outputs[0]
     assert weight is not None
     inputs = [*emit.codes(data), *emit.weight(weight), *emit.params(output)]
-    bias = emit.bias(2, np.broadcast_to(accumulator_scale(unit), _channels(weight, 0)))
+    bias = emit.bias(np.broadcast_to(accumulator_scale(unit), _channels(weight, 0)))
     finish(emit, *emit.add("QLinearConv", [*inputs, bias], unit.node.attributes))
 
 
@@ -42,16 +42,14 @@ def _gemm_problem(unit: Unit) -> str | None:
     bias = unit.inputs[2] if len(unit.inputs) > 2 else None
     if bias is not None and bias.is_constant and np.ndim(real_constant(bias)) > 1 and real_constant(bias).shape[0] > 1:
         return "its bias differs from row to row"
-    return weight_problem(weight, axis) or bias_problem(unit, 2, accumulator_scale(unit)) or _float_problem(unit)
+    return weight_problem(weight, axis) or bias_problem(unit, accumulator_scale(unit)) or _float_problem(unit)
 
 
 def _gemm(unit: Unit, emit: Emitter) -> None:
     data, weight, output = unit.operands(Role.DATA)[0], _weight(unit), unit.outputs[0]
     assert weight is not None
     columns = _channels(weight, _gemm_axis(unit))
-    bias = emit.bias(2, np.broadcast_to(accumulator_scale(unit), columns))
-    if bias is not None and bias.const_value is not None and bias.const_value.shape != columns:
-        bias = emit.constant(np.broadcast_to(bias.const_value.numpy().reshape(-1), columns))
+    bias = emit.bias(np.broadcast_to(accumulator_scale(unit), columns))
     attributes = {name: value for name, value in unit.node.attributes.items() if name in ("transA", "transB")}
     inputs = [*emit.codes(data), *emit.weight(weight), bias]
     if output.qparams is not None:

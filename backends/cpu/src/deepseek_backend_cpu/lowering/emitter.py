@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deepseek_backend_cpu.lowering.operands import int8_weight, known_params, real_constant
-from deepseek_core import Operand, QParams, Unit
+from deepseek_backend_cpu.lowering.operands import bias_codes, int8_weight, known_params
+from deepseek_core import Operand, QParams, Role, Unit
 
 __all__ = ["MICROSOFT", "Constants", "Emitter"]
 
@@ -77,17 +77,12 @@ class Emitter:
         same = known_params(operand).scheme.dtype is qparams.scheme.dtype
         return [operand.value if same else self.constant(codes), *self._params(qparams)]
 
-    def bias(self, position: int, scale: NDArray[np.float32]) -> ir.Value | None:
-        """int32 codes of the bias at `position` in units of `scale`; None where the unit has none."""
-        operand = self.unit.inputs[position] if position < len(self.unit.inputs) else None
-        if operand is None:
-            return None
-        qparams = operand.qparams
-        scaled = qparams is not None and not qparams.zero_point.any() and qparams.scale.size in (1, scale.size)
-        if scaled and qparams is not None and np.allclose(qparams.scale, scale, rtol=1e-6, atol=0):
-            return operand.value
-        real = real_constant(operand).astype(np.float64).reshape(-1)
-        return self.constant(np.rint(real / scale.astype(np.float64)).astype(np.int32))
+    def bias(self, scale: NDArray[np.float32]) -> ir.Value | None:
+        """int32 codes of the unit's bias in units of `scale`, shape (C,); None where the unit has none."""
+        for operand in self.unit.operands(Role.BIAS):
+            codes = np.broadcast_to(bias_codes(operand, scale), scale.shape)
+            return self.constant(codes.astype(np.int32))
+        return None
 
     def add(
         self,

@@ -12,6 +12,7 @@ from deepseek_core import DType, Granularity, Operand, QParams, QuantScheme, Rol
 
 __all__ = [
     "ACTIVATION_TYPES",
+    "bias_codes",
     "bias_problem",
     "clip_codes",
     "int8_weight",
@@ -24,6 +25,7 @@ __all__ = [
 
 ACTIVATION_TYPES = (DType.UINT8, DType.INT8)
 _WEIGHT_TYPES = (DType.INT8, DType.UINT8, DType.INT4, DType.UINT4)
+_INT32 = np.iinfo(np.int32)
 _SHIFT = {DType.UINT8: 128}
 
 
@@ -84,20 +86,26 @@ def real_constant(operand: Operand) -> NDArray[Any]:
     return array if operand.qparams is None else operand.qparams.dequantize(array)
 
 
-def bias_problem(unit: Unit, position: int, scale: NDArray[np.float32]) -> str | None:
+def bias_problem(unit: Unit, scale: NDArray[np.float32]) -> str | None:
     """Why the bias cannot be added to an int32 accumulator in units of `scale`; None when it can."""
-    operand = unit.inputs[position] if position < len(unit.inputs) else None
-    if operand is None:
-        return None
-    if not operand.is_constant or (operand.qparams is None and operand.value is not operand.real):
-        return "its bias is computed at run time"
-    real = real_constant(operand).astype(np.float64).reshape(-1)
-    if real.size not in (1, scale.size) and scale.size != 1:
-        return "its bias has another size than its scale"
-    codes = real / scale.astype(np.float64)
-    if not (np.abs(codes) < 2**31).all():
-        return "its bias does not fit int32"
+    for operand in unit.operands(Role.BIAS):
+        if not operand.is_constant or (operand.qparams is None and operand.value is not operand.real):
+            return "its bias is computed at run time"
+        if _array(operand.value).size not in (1, scale.size) and scale.size != 1:
+            return "its bias has another size than its scale"
+        codes = bias_codes(operand, scale)
+        if not ((codes >= _INT32.min) & (codes <= _INT32.max)).all():
+            return "its bias does not fit int32"
     return None
+
+
+def bias_codes(operand: Operand, scale: NDArray[np.float32]) -> NDArray[np.float64]:
+    """A constant bias in whole units of `scale`; the codes themselves where they are in these units already."""
+    qparams = operand.qparams
+    in_units = qparams is not None and not qparams.zero_point.any() and qparams.scale.size in (1, scale.size)
+    if in_units and qparams is not None and np.allclose(qparams.scale, scale, rtol=1e-6, atol=0):
+        return _array(operand.value).astype(np.float64).reshape(-1)
+    return np.rint(real_constant(operand).astype(np.float64).reshape(-1) / scale.astype(np.float64))
 
 
 def clip_codes(activation: ir.Node, output: QParams) -> tuple[NDArray[Any], NDArray[Any]] | None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import onnx_ir as ir
-
-from deepseek_backend_cpu.kernels import FLOAT32, INT8, estimate
-from deepseek_backend_cpu.lowering import integer_problem, lower
+from deepseek_backend_cpu.kernels import FLOAT32, INT8, estimate, kernel_names
+from deepseek_backend_cpu.lowering import lower
 from deepseek_backend_cpu.tuning.layout import channels_last_values
 from deepseek_backend_cpu.tuning.measurer import Measurer, serialize
 from deepseek_backend_cpu.tuning.micro import symbol_sizes
@@ -28,10 +26,9 @@ class Choice:
 
     Attributes:
         integer: names of the units that run in int8.
-        basis: where the choice comes from.
-        latencies: unit name → seconds by kernel, where known.
+        basis: of the latencies; None when nothing was compared.
+        latencies: unit name → kernel → seconds, for units that have an integer kernel.
         whole: variant of the whole model → seconds.
-        payload: the lowered model, when it was built on the way.
     """
 
     integer: frozenset[str]
@@ -40,9 +37,12 @@ class Choice:
     whole: dict[str, float] = field(default_factory=dict)
 
 
-def preset(model: QuantizedModel) -> frozenset[str]:
-    """Every unit that has an integer kernel."""
-    return frozenset(u.name for u in model.all_units() if u.is_quantized and integer_problem(u) is None)
+def preset(model: QuantizedModel, kernel: str) -> Choice:
+    """One kernel for every unit that has it."""
+    names = {unit.name: kernel_names(unit) for unit in model.all_units()}
+    return Choice(
+        frozenset(n for n, found in names.items() if INT8 in found and (kernel == INT8 or kernel not in found))
+    )
 
 
 def choose(model: QuantizedModel, target: Target, options: CompileOptions, *, here: bool) -> Choice:
@@ -51,47 +51,41 @@ def choose(model: QuantizedModel, target: Target, options: CompileOptions, *, he
     Args:
         here: the target is this machine, so measure; otherwise estimate.
     """
-    eligible = preset(model)
+    integer = preset(model, INT8).integer
+    eligible = [unit for unit in model.all_units() if unit.name in integer]
     if not here:
-        return _estimated(model, eligible, target)
+        latencies = {unit.name: _estimates(unit, target) for unit in eligible}
+        fastest = (name for name, by in latencies.items() if min(by, key=lambda kernel: by[kernel]) == INT8)
+        return Choice(frozenset(fastest), Basis.ANALYTIC, latencies)
     main = model.units()
     measurer = Measurer(options.threads, symbol_sizes(model), channels_last_values(main))
-    wanted = [unit for unit in model.all_units() if unit.name in eligible]
-    choice = Choice(eligible, Basis.MEASURED)
-    for number, unit in enumerate(wanted):
-        options.progress(f"measure {unit.name}", number / max(len(wanted), 1))
-        latencies = dict(measurer.unit(unit)) or _estimates(unit, target)
-        choice.latencies[unit.name] = latencies
-    choice.integer = _cheapest(main, choice, measurer) | (eligible - {unit.name for unit in main})
-    _compare(model, choice, eligible, measurer)
+    choice = Choice(integer, Basis.MEASURED)
+    for number, unit in enumerate(eligible):
+        options.progress(f"measure {unit.name}", number / len(eligible))
+        measured = measurer.unit(unit)
+        choice.latencies[unit.name] = {k: measured[k] for k in kernel_names(unit) if k in measured} or _estimates(
+            unit, target
+        )
+    inner = integer - {unit.name for unit in main}
+    choice.integer = _cheapest(main, choice, measurer) | inner
+    _compare(model, choice, measurer)
     measurer.save()
     return choice
 
 
-def _estimated(model: QuantizedModel, eligible: frozenset[str], target: Target) -> Choice:
-    latencies = {u.name: _estimates(u, target) for u in model.all_units() if u.name in eligible}
-    integer = frozenset(name for name, by in latencies.items() if by[INT8] <= by[FLOAT32])
-    return Choice(integer, Basis.ANALYTIC, latencies)
-
-
 def _estimates(unit: Unit, target: Target) -> dict[str, float]:
-    return {kernel: estimate(unit, kernel, target).seconds for kernel in (INT8, FLOAT32)}
+    return {kernel: estimate(unit, kernel, target).seconds for kernel in kernel_names(unit)}
 
 
 def _cheapest(units: Sequence[Unit], choice: Choice, measurer: Measurer) -> frozenset[str]:
     costs = {unit.name: dict(choice.latencies.get(unit.name, {FLOAT32: 0.0})) for unit in units}
-    outside = [o.value for u in units for o in (*u.inputs, *u.outputs) if o is not None and _is_outside(o.value)]
-    edge = set(outside)
     for unit in units:
-        images = {o.value for o in (*unit.inputs, *unit.outputs) if o is not None} & edge
         if INT8 in costs[unit.name]:
-            costs[unit.name][INT8] += sum(map(measurer.transpose, images))
+            values = {o.value for o in (*unit.inputs, *unit.outputs) if o is not None}
+            outer = (value for value in values if value.is_graph_input() or value.is_graph_output())
+            costs[unit.name][INT8] += sum(map(measurer.transpose, outer))
     labels = assign(costs, _borders(units, measurer), (INT8, FLOAT32))
     return frozenset(name for name, label in labels.items() if label == INT8)
-
-
-def _is_outside(value: ir.Value) -> bool:
-    return value.is_graph_input() or value.is_graph_output()
 
 
 def _borders(units: Sequence[Unit], measurer: Measurer) -> Iterator[Border]:
@@ -102,9 +96,9 @@ def _borders(units: Sequence[Unit], measurer: Measurer) -> Iterator[Border]:
                 yield Border(makers[value], unit.name, measurer.transpose(value))
 
 
-def _compare(model: QuantizedModel, choice: Choice, eligible: frozenset[str], measurer: Measurer) -> None:
+def _compare(model: QuantizedModel, choice: Choice, measurer: Measurer) -> None:
     """Measure the chosen whole beside all-int8 and all-float, and keep the fastest."""
-    variants = {_CHOSEN: choice.integer, INT8: eligible, FLOAT32: frozenset[str]()}
+    variants = {_CHOSEN: choice.integer} | {kernel: preset(model, kernel).integer for kernel in (INT8, FLOAT32)}
     distinct = {name: units for name, units in variants.items() if name == _CHOSEN or units != choice.integer}
     if len(distinct) == 1:
         return
