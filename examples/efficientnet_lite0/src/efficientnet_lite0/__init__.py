@@ -1,1 +1,3 @@
 """EfficientNet-Lite0 with its trained weights, and photographs to run it on."""
+
+__all__: list[str] = []
