@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from deepseek_core.calibration import Calibration, collect
+from deepseek_core.calibration import calibrator as make_calibrator
 from deepseek_core.errors import ModelError
 from deepseek_core.ir.frontend import load_model
 from deepseek_core.ir.model import QuantizedModel
@@ -20,7 +21,7 @@ from deepseek_core.package import Package
 from deepseek_core.package.build import build
 from deepseek_core.partition import Solver, place
 from deepseek_core.passes import prepare
-from deepseek_core.quantize import apply_recipe, derive_recipe
+from deepseek_core.quantize import Calibrators, apply_recipe, derive_recipe
 from deepseek_core.recipe import CalibratorSpec, Goal, Recipe
 from deepseek_core.registry import Backend, Registry, discover
 from deepseek_core.target import Target
@@ -47,20 +48,22 @@ def quantize(
         samples: feeds (input name → array) to calibrate on; streamed once.
         targets: whose capability tables decide what is quantized and how, in order of preference.
         registry: the backends to use; default: the installed ones.
-        calibrator: of every activation; default entropy (KL).
+        calibrator: of every activation; default entropy (KL). A backend's own is named `backend:name`.
         recipe: exactly what to do, instead of deriving it from the targets.
         progress: told about the work.
 
     Raises:
         ModelError: the model cannot be read, is quantized already, or holds nothing the targets quantize.
         CalibrationError: the samples are empty, do not fit the inputs, or are not finite.
+        ConfigError: a calibrator or one of its options is unknown.
         TargetError: a target is unknown.
     """
     registry = registry or discover()
     prepared = float_model(model)
     recipe = recipe or recipe_for(prepared, targets, registry=registry, calibrator=calibrator)
+    calibrators = _checked_calibrators(recipe, registry, targets)
     calibration = calibrate(prepared, recipe, samples, registry=registry, progress=progress)
-    result = apply_recipe(prepared, recipe, calibration)
+    result = apply_recipe(prepared, recipe, calibration, calibrators)
     verify(result)
     return result
 
@@ -172,6 +175,15 @@ def calibrate(
         return collect(executable, samples, names, progress=progress)
     finally:
         executable.close()
+
+
+def _checked_calibrators(recipe: Recipe, registry: Registry, targets: Sequence[Target | str]) -> Calibrators:
+    """Calibrators of the targets' backends; what the recipe names is tried before the long work begins."""
+    backends = {backend.name: backend for backend, _ in map(registry.resolve, targets)}
+    found = {f"{name}:{own}": f for name, backend in backends.items() for own, f in backend.calibrators().items()}
+    for spec in {entry.calibrator for entry in recipe.activations.values()}:
+        make_calibrator(spec, found)
+    return found
 
 
 def _runner(registry: Registry) -> tuple[Backend, Target]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deepseek_core.calibration import Calibration, activation_qparams, weight_qparams
+from deepseek_core.calibration import Calibration, Calibrator, activation_qparams, weight_qparams
 from deepseek_core.errors import ModelError
 from deepseek_core.ir.canonical import canonicalize
 from deepseek_core.ir.model import QuantizedModel
@@ -16,10 +18,15 @@ from deepseek_core.ir.units import DQ, Q, onnx_dtype, units
 from deepseek_core.recipe import Recipe
 from deepseek_core.scheme import DType, Granularity, QuantScheme
 
-__all__ = ["apply_recipe"]
+__all__ = ["Calibrators", "apply_recipe"]
+
+Calibrators = Mapping[str, Callable[..., Calibrator]]
+"""Factories by the name that a `CalibratorSpec` gives."""
 
 
-def apply_recipe(model: QuantizedModel, recipe: Recipe, calibration: Calibration) -> QuantizedModel:
+def apply_recipe(
+    model: QuantizedModel, recipe: Recipe, calibration: Calibration, calibrators: Calibrators | None = None
+) -> QuantizedModel:
     """A quantized copy of `model`.
 
     Float values keep their names, so that a quantized model can be compared with its origin tensor by tensor.
@@ -28,23 +35,25 @@ def apply_recipe(model: QuantizedModel, recipe: Recipe, calibration: Calibration
         model: the prepared float model that the recipe was made for.
         recipe: see `Recipe`.
         calibration: statistics of every activation that the recipe names.
+        calibrators: further calibrators that the recipe may name, beside the core's.
 
     Raises:
         ModelError: the recipe names a node or value that the model does not have.
         CalibrationError: statistics of a value are missing or unusable.
     """
     result = model.clone()
-    _Applier(result.graph, recipe, calibration).run()
+    _Applier(result.graph, recipe, calibration, calibrators or {}).run()
     canonicalize(result.model)
     result.metadata |= {"recipe": recipe.to_json(), "calibration": calibration.digest()}
     return result
 
 
 class _Applier:
-    def __init__(self, graph: ir.Graph, recipe: Recipe, calibration: Calibration) -> None:
+    def __init__(self, graph: ir.Graph, recipe: Recipe, calibration: Calibration, calibrators: Calibrators) -> None:
         self.graph = graph
         self.recipe = recipe
         self.calibration = calibration
+        self.calibrators = calibrators
         self.nodes = {node.name: node for node in graph}
         self.values = {v.name: v for v in (*graph.inputs, *(o for n in graph for o in n.outputs))}
         self.heads = {node: unit.node for unit in units(graph) for node in unit.nodes}
@@ -64,7 +73,8 @@ class _Applier:
         source = name
         while source in self.recipe.shared:
             source = self.recipe.shared[source]
-        return activation_qparams(self.calibration[source], self.recipe.activations[source])
+        recipe = self.recipe.activations[source]
+        return activation_qparams(self.calibration[source], recipe, self.calibrators, name=source)
 
     def _quantize_weight(self, name: str, position: int) -> NDArray[np.float32]:
         node = self._node(name)
