@@ -16,6 +16,7 @@ fi
 
 pip() { "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
 
+echo "setting up $VENV (once; a few minutes, mostly PyTorch)"
 pip --upgrade pip
 # First and by its exact version: a range would take the newest build with gigabytes of CUDA.
 "$VENV/bin/python" -c 'import torch' 2>/dev/null || pip torch==2.13.0
