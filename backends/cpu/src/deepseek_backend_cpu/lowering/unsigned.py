@@ -34,8 +34,9 @@ def store_unsigned(graph: ir.Graph, computes: Callable[[Unit], bool], constants:
     read = [operand for unit in chosen for operand in unit.operands(Role.DATA) if _is_signed(operand)]
     for value in dict.fromkeys(o.value for o in read if o.value.is_graph_input() and o.value.graph is graph):
         _split_input(graph, value)
+    written = [operand for unit in chosen for operand in unit.outputs if _is_signed(operand)]
     for value in dict.fromkeys(
-        o.value for u in chosen for o in u.outputs if _is_signed(o) and o.value.is_graph_output()
+        o.value for o in (*written, *read) if o.value.is_graph_output() and _is_made_in(graph, o)
     ):
         _split_output(graph, value)
     for value in dict.fromkeys(o.value for o in read if o.is_constant and o.value.graph is graph):
@@ -47,6 +48,12 @@ def store_unsigned(graph: ir.Graph, computes: Callable[[Unit], bool], constants:
 
 def _is_signed(operand: Operand) -> bool:
     return is_codes(operand) and operand.dtype is DType.INT8
+
+
+def _is_made_in(graph: ir.Graph, operand: Operand) -> bool:
+    """Whether a Q of this graph writes the codes."""
+    producer = operand.value.producer()
+    return producer is not None and producer.graph is graph and producer.op_type == _Q
 
 
 def _split_input(graph: ir.Graph, value: ir.Value) -> None:
