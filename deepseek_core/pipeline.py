@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -119,8 +118,6 @@ def float_model(model: QuantizedModel | str | Path) -> QuantizedModel:
         )
     result = source.clone()
     prepare(result)
-    if isinstance(model, str | Path):
-        result.metadata["source"] = {"sha256": hashlib.sha256(Path(model).read_bytes()).hexdigest()}
     return result
 
 
