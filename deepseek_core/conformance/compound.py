@@ -95,9 +95,7 @@ def _loop(context: Context) -> Problem:
         helper.make_tensor_value_info("trip", TensorProto.INT64, _NO_SHAPE),
         helper.make_tensor_value_info("going", TensorProto.BOOL, _NO_SHAPE),
     ]
-    on = helper.make_tensor_value_info("still_going", TensorProto.BOOL, _NO_SHAPE)
-    nodes = [helper.make_node("Identity", ["going"], ["still_going"], name="keep_going"), *body.node]
-    block = helper.make_graph(nodes, "body", [*inner, carried], [on, result], body.initializer)
+    block = helper.make_graph(body.node, "body", [*inner, carried], [inner[1], result], body.initializer)
     count = helper.make_tensor_value_info("trips", TensorProto.INT64, _NO_SHAPE)
     start = _renamed(carried, "start")
     node = helper.make_node("Loop", ["trips", "", "start"], ["y"], name="loop", body=block)
@@ -110,7 +108,7 @@ def _scan(context: Context) -> Problem:
     body = _graph(step, "body_")
     block = helper.make_graph(body.node, "body", body.input, body.output, body.initializer)
     array = _only_array(step)
-    slices = np.stack([array, np.ascontiguousarray(array[::-1]), array])
+    slices = np.stack([np.roll(array, shift) for shift in range(_TRIPS)])
     sequence, result = _stacked(body.input[0], "sequence"), _stacked(body.output[0], "y")
     node = helper.make_node("Scan", ["sequence"], ["y"], name="scan", body=block, num_scan_inputs=1)
     graph = helper.make_graph([node], "scan", [sequence], [result])

@@ -61,7 +61,7 @@ class GraphWriter:
 
     def initializer(self, name: str, array: NDArray[Any]) -> ir.Value:
         value = self.value(name, array.dtype, array.shape)
-        value.const_value = ir.Tensor(np.ascontiguousarray(array), name=name)
+        value.const_value = ir.Tensor(np.asarray(array, order="C"), name=name)
         self.initializers.append(value)
         return value
 

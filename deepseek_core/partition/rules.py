@@ -144,7 +144,10 @@ def _adds_to_the_accumulator(bias: QParams, unit: Unit) -> bool:
     if len(scales) != 2 or bias.zero_point.any():
         return False
     product, actual = scales[0] * scales[1], bias.scale.astype(np.float64).reshape(-1)
-    return product.size in (1, actual.size) and np.allclose(actual, product, rtol=1e-4, atol=0)
+    if not product.size or actual.size % product.size:
+        return False
+    # A grouped ConvTranspose has scales for the output channels of one group, and a bias for those of all.
+    return np.allclose(actual, np.tile(product, actual.size // product.size), rtol=1e-4, atol=0)
 
 
 def _runs_apart(op: str, rule: OpRule, capabilities: Capabilities) -> bool:
