@@ -24,6 +24,7 @@ from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.ir.opset import raise_opset
 from deepseek_core.ir.reading import parse, read_file
 from deepseek_core.ir.screen import screen
+from deepseek_core.ir.serialize import unpack_metadata
 from deepseek_core.ir.shapes import infer_shapes
 from deepseek_core.ir.verify import verify
 
@@ -35,35 +36,40 @@ def load_model(source: str | Path | bytes | onnx.ModelProto | ir.Model) -> Quant
 
     Local functions are inlined, the opset is raised to 21 where ONNX's converter can, shapes are inferred and
     the result is verified. An `ir.Model` is taken over and changed in place; other sources are left alone.
-    External data is memory-mapped, so its file must stay as it is while the model is in use.
+    Files are not trusted: native code works on them in a child process (`ir.isolated`), which a model in memory
+    does without. External data is memory-mapped, so its file must stay as it is while the model is in use.
 
     Args:
         source: a path, the bytes of a file, or a model in memory.
+
+    Returns:
+        The model; its metadata holds the SHA-256 of the source's bytes as `source_sha256`, unless the file was
+        written by `ir.serialize`, which keeps the metadata.
 
     Raises:
         ModelError: not an ONNX model, damaged, invalid, or with something the IR cannot express.
     """
     with _quiet("onnx_ir"):
         model, metadata = _read(source)
-        _canonical(model)
+        _canonical(model, isolate=isinstance(source, (str, Path, bytes)))
     result = QuantizedModel(model, metadata)
     verify(result)
     return result
 
 
-def _canonical(model: ir.Model) -> None:
+def _canonical(model: ir.Model, *, isolate: bool) -> None:
     inline(model)
     use_default_domain(model)
     sort_if_needed(model)
     unify_names(model)
-    # The steps below use native code of onnx, which trusts its input: nothing malformed gets there.
+    # The steps below use native code of onnx, which trusts its input: nothing that is known to be wrong gets there.
     refuse(structure_problems(model))
     refuse(signature_problems(model))
-    infer_shapes(model)
-    raise_opset(model)
+    infer_shapes(model, isolate=isolate)
+    raise_opset(model, isolate=isolate)
     canonicalize(model)
     if _has_unknowns(model):
-        infer_shapes(model)
+        infer_shapes(model, isolate=isolate)
 
 
 def _has_unknowns(model: ir.Model) -> bool:
@@ -76,14 +82,15 @@ def _read(source: str | Path | bytes | onnx.ModelProto | ir.Model) -> tuple[ir.M
     if isinstance(source, ir.Model):
         return source, {}
     if isinstance(source, onnx.ModelProto):
-        return _deserialize(source, None, "the model"), {}
+        model = _deserialize(source, None, "the model")
+        return model, unpack_metadata(model)
     if isinstance(source, bytes):
         data, folder, name = source, None, "the model"
     else:
         path = Path(source)
         data, folder, name = read_file(path), path.parent, f"'{path}'"
     model = _deserialize(parse(data, name), folder, name)
-    return model, {"source_sha256": hashlib.sha256(data).hexdigest()}
+    return model, {"source_sha256": hashlib.sha256(data).hexdigest(), **unpack_metadata(model)}
 
 
 def _deserialize(proto: onnx.ModelProto, folder: Path | None, name: str) -> ir.Model:

@@ -1,8 +1,9 @@
 """Native code that trusts its input, run where it can do no harm.
 
-The shape inference and the version converter of onnx dereference what a hostile or damaged model leaves out, and
-can loop for ever; no check in front of them is complete. A forked child makes the one call: what kills it there is an
-error here. Where the system cannot fork safely (macOS, Windows) the call is made in place.
+The shape inference and the version converter of onnx dereference what a hostile or damaged file leaves out, and can
+loop for ever; no check in front of them is complete. A forked child makes the one call: what kills it there is an
+error here. Where the system cannot fork safely (macOS, Windows), and for models that a program made itself, the call
+is made in place.
 """
 
 from __future__ import annotations
@@ -38,18 +39,31 @@ class CrashError(Exception):
     """The call crashed, or did not end in time."""
 
 
-def call(work: Callable[[bytes], bytes], data: bytes) -> bytes:
-    """`work(data)`, made in a child process where the system can fork.
+def call(work: Callable[[bytes], bytes], data: bytes, *, isolate: bool) -> bytes:
+    """`work(data)`.
+
+    Args:
+        isolate: make the call in a child process, where the system can fork.
 
     Raises:
         NativeError: `work` raised.
         CrashError: `work` crashed or did not end.
     """
-    if sys.platform != "linux":
+    if not isolate or sys.platform != "linux":
         try:
             return work(data)
         except Exception as error:
             raise NativeError(str(error)) from error
+    answer = _isolated(work, data)
+    if not answer:
+        raise CrashError("it crashes or hangs native code of onnx")
+    if answer[:1] == b"-":
+        raise NativeError(answer[1:].decode(errors="replace"))
+    return answer[1:]
+
+
+def _isolated(work: Callable[[bytes], bytes], data: bytes) -> bytes:
+    """What the child answers; empty when it crashes or does not end."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         # The child calls one native function and ends: other threads' locks do not matter to it.
@@ -58,19 +72,16 @@ def call(work: Callable[[bytes], bytes], data: bytes) -> bytes:
     if child == 0:
         _child(work, data, writer)
     os.close(writer)
+    answer = b""
     try:
         answer = _read(reader, time.monotonic() + _SECONDS + len(data) / _BYTES_PER_SECOND)
     finally:
         os.close(reader)
-        with contextlib.suppress(ProcessLookupError):
+        if not answer:
             os.kill(child, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(child, 0)
-    if not answer:
-        raise CrashError("it crashes or hangs native code of onnx")
-    if answer[:1] == b"-":
-        raise NativeError(answer[1:].decode(errors="replace"))
-    return answer[1:]
+    return answer
 
 
 def _child(work: Callable[[bytes], bytes], data: bytes, writer: int) -> None:

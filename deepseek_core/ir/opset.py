@@ -36,10 +36,13 @@ _KEPT = frozenset(("Constant", "ConstantOfShape", "If", "Loop", "Scan", "Sequenc
 _log = logging.getLogger(__name__)
 
 
-def raise_opset(model: ir.Model, opset: int = OPSET) -> bool:
+def raise_opset(model: ir.Model, opset: int = OPSET, *, isolate: bool = False) -> bool:
     """Convert the default domain to `opset` where every node can be converted; in place.
 
     Types and shapes should have been inferred. A model that cannot be converted is left as it is.
+
+    Args:
+        isolate: the model comes from a file that nobody vouches for; see `ir.isolated`.
 
     Returns:
         Whether the model now has at least `opset`.
@@ -51,7 +54,7 @@ def raise_opset(model: ir.Model, opset: int = OPSET) -> bool:
     if any(node.op_type == "Scan" and current < 9 and not node.domain for node in model.graph.all_nodes()):
         return False
     try:
-        groups = _convert(changed, current, opset)
+        groups = _convert(changed, current, opset, isolate=isolate)
     except (CrashError, NativeError) as error:
         _log.info("opset %d stays: %s", current, error)
         return False
@@ -92,7 +95,7 @@ def _changes(node: ir.Node, current: int, opset: int) -> bool:
     return old is None or new is None or old.since != new.since
 
 
-def _convert(nodes: list[ir.Node], current: int, opset: int) -> list[list[_Step]]:
+def _convert(nodes: list[ir.Node], current: int, opset: int, *, isolate: bool) -> list[list[_Step]]:
     """What the converter makes of each node: nodes in order, with values named by their place in the node."""
     if not nodes:
         return []
@@ -106,7 +109,7 @@ def _convert(nodes: list[ir.Node], current: int, opset: int) -> list[list[_Step]
         converted = onnx.version_converter.convert_version(onnx.ModelProto.FromString(data), opset)
         return bytes(converted.SerializeToString())
 
-    result = onnx.ModelProto.FromString(call(work, model.SerializeToString()))
+    result = onnx.ModelProto.FromString(call(work, model.SerializeToString(), isolate=isolate))
     return _grouped(result.graph, len(nodes))
 
 

@@ -14,44 +14,47 @@ _BIG = 1024
 """Bytes; a larger initializer tells inference nothing that its shape does not, and would only be copied."""
 
 
-def infer_shapes(model: ir.Model) -> None:
+def infer_shapes(model: ir.Model, *, isolate: bool = False) -> None:
     """Fill in types and shapes that follow from the inputs, in place; what cannot be inferred keeps what it had.
 
     Value names must be unique over the model. What a file declares is believed where inference says nothing.
+
+    Args:
+        isolate: the model comes from a file that nobody vouches for; see `ir.isolated`.
 
     Raises:
         ModelError: types or shapes contradict each other; the message names the node.
     """
     proto = ir.to_proto(_skeleton(model))
     try:
-        inferred = _inferred(proto)
+        inferred = _inferred(proto, isolate=isolate)
     except CrashError as error:
         raise ModelError(f"shapes cannot be inferred: {error}", fix=_FIX) from error
     _adopt(model, ir.from_proto(inferred))
 
 
-def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
+def _inferred(proto: onnx.ModelProto, *, isolate: bool) -> onnx.ModelProto:
     try:
-        return _run(proto)
+        return _run(proto, isolate=isolate)
     except NativeError:
         # A declared shape may simply be out of date (a changed batch size); the graph itself decides.
         _forget_shapes(proto.graph)
     try:
-        return _run(proto)
+        return _run(proto, isolate=isolate)
     except NativeError as error:
         # Inside the function that onnx itself makes of an operator, the fault may be onnx's own (default
         # attributes are missing there), so such a failure says nothing about the model.
         if str(error).count(_MARK) < 2:
             raise ModelError(_sentence(error), fix=_FIX) from error
-    return _run(proto, strict=False)
+    return _run(proto, isolate=isolate, strict=False)
 
 
-def _run(proto: onnx.ModelProto, *, strict: bool = True) -> onnx.ModelProto:
+def _run(proto: onnx.ModelProto, *, isolate: bool, strict: bool = True) -> onnx.ModelProto:
     def work(data: bytes) -> bytes:
         result = onnx.shape_inference.infer_shapes(data, check_type=True, strict_mode=strict, data_prop=True)
         return bytes(result.SerializeToString())
 
-    inferred: onnx.ModelProto = onnx.ModelProto.FromString(call(work, proto.SerializeToString()))
+    inferred: onnx.ModelProto = onnx.ModelProto.FromString(call(work, proto.SerializeToString(), isolate=isolate))
     return inferred
 
 

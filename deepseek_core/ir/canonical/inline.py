@@ -29,7 +29,7 @@ def inline(model: ir.Model) -> None:
         )
     try:
         common.InlinePass()(model)
-    except (ir.passes.PassError, ValueError, KeyError) as error:
+    except (ir.passes.InvariantError, ir.passes.PassError, ValueError, KeyError) as error:
         raise ModelError(
             f"local functions cannot be inlined: {error.__cause__ or error}",
             fix="inline them with onnx.inliner before loading",
