@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek_core.calibration.methods import calibrator
-from deepseek_core.calibration.mse import Mse
 from deepseek_core.errors import ConfigError, ModelError
 from deepseek_core.ir.qparams import QParams
 from deepseek_core.recipe import TensorRecipe
@@ -25,9 +23,9 @@ def weight_qparams(array: NDArray[Any], recipe: TensorRecipe) -> QParams:
     """Scale and zero point for a constant tensor.
 
     The range is the full one of each tensor, channel or block; with the calibrator `mse` it is the share of it, of
-    71 between 1 and 0.3, that has the least squared error after real quantization. Other calibrators are for
-    activations and mean the full range here. A channel or block of zeros is exact with any scale: it gets that of
-    the whole tensor, so that a bias quantized with it stays precise.
+    71 between 1 and 0.3, that has the least squared error after real quantization. Other calibrators, a backend's own
+    included, are for activations and mean the full range here. A channel or block of zeros is exact with any scale:
+    it gets that of the whole tensor, so that a bias quantized with it stays precise.
 
     Args:
         array: float (float16, bfloat16, float32, float64) of any shape; may be empty.
@@ -35,14 +33,14 @@ def weight_qparams(array: NDArray[Any], recipe: TensorRecipe) -> QParams:
 
     Raises:
         ModelError: a value is NaN or infinite.
-        ConfigError: the axis is outside the tensor's rank, or the calibrator is unknown.
+        ConfigError: the axis is outside the tensor's rank.
     """
     with np.errstate(over="ignore"):  # a float64 value beyond float32 becomes infinite and is refused below
         groups = _group(np.asarray(array, np.float32), recipe.scheme)
     if not np.isfinite(groups.values).all():
         raise ModelError("a weight holds NaN or infinity", fix="check the training or the export of the model")
     low, high = groups.values.min(axis=1, initial=0.0), groups.values.max(axis=1, initial=0.0)
-    if isinstance(calibrator(recipe.calibrator), Mse):
+    if recipe.calibrator.method.lower() == "mse":
         share = _best_share(groups.values, low, high, recipe.scheme)
         low, high = low * share, high * share
     dead = (low == 0) & (high == 0)

@@ -52,6 +52,12 @@ def stats_of():
 
 
 @pytest.fixture
+def function_executable():
+    """The class: `function_executable(inputs, output_names, function)`."""
+    return FunctionExecutable
+
+
+@pytest.fixture
 def executable():
     """x float32 [n, 3] → `double` = 2x, `log` = ln x."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -114,3 +115,25 @@ def test_an_interrupt_passes_through(executable, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         collect(executable, samples(), ["log"])
     assert not list(tmp_path.iterdir())
+
+
+def test_memory_does_not_grow_with_the_number_of_samples(function_executable):
+    shape = (1, 64, 64, 32)
+
+    def function(feeds):
+        return {name: feeds["x"] * scale for name, scale in (("a", 1.0), ("b", 1e-3), ("c", 1e3))}
+
+    executable = function_executable((TensorInfo("x", "float32", shape),), ("a", "b", "c"), function)
+
+    def peak(count):
+        generator = np.random.default_rng(0)
+        # Ever wider, so that the histograms grow all the time.
+        samples = ({"x": generator.normal(0, 1 + i, shape).astype(np.float32)} for i in range(count))
+        tracemalloc.start()
+        collect(executable, samples, ["a", "b", "c"])
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(2)  # whatever is allocated once
+    assert peak(64) < 1.02 * peak(4)

@@ -139,6 +139,9 @@ def test_an_axis_outside_the_rank(axis):
         weight_qparams(np.ones((2, 3), np.float32), recipe(granularity=CHANNEL, axis=axis))
 
 
-def test_an_unknown_method():
-    with pytest.raises(ConfigError, match="unknown calibrator 'awq'"):
-        weight_qparams(np.ones(2, np.float32), recipe(method="awq"))
+def test_calibrators_of_activations_mean_the_full_range():
+    array = np.random.default_rng(0).laplace(size=(4, 100)).astype(np.float32)
+    full = weight_qparams(array, recipe(DType.INT4))
+    for method in ("entropy", "percentile", "acme:own"):
+        assert weight_qparams(array, recipe(DType.INT4, method=method)).equals(full)
+    assert not weight_qparams(array, recipe(DType.INT4, method="MSE")).equals(full)
