@@ -12,6 +12,7 @@ def clock(monkeypatch):
     """A clock that only the runners move, so that the test is about arithmetic and not about this machine."""
     now = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("time.thread_time", lambda: now[0] / 2)
 
     def advance(seconds: float) -> None:
         now[0] += seconds
@@ -35,6 +36,10 @@ def test_samples_are_taken_in_turn_from_both_ends(clock) -> None:
     order = []
     measure({n: (lambda n=n: (order.append(n), clock(1.0))) for n in "ab"}, rounds=4, budget=100.0)
     assert "".join(order[4:]) == "abbaabba"
+
+
+def test_one_thread_is_timed_by_its_own_clock(clock) -> None:
+    assert measure({"a": lambda: clock(1.0)}, rounds=3, threads=1) == {"a": 0.5}
 
 
 def test_the_budget_ends_it_after_three_rounds(clock) -> None:

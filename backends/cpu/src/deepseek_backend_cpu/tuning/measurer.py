@@ -62,7 +62,7 @@ class Measurer:
             sessions = {name: open_exact(payload, threads=self._threads) for name, payload in payloads.items()}
             feeds = feeds_for(next(iter(sessions.values())), self._sizes)
             runners = {name: _runner(session, feeds) for name, session in sessions.items()}
-            return measure(runners, rounds=25, budget=budget)
+            return measure(runners, rounds=25, budget=budget, threads=self._threads)
         except Exception as error:  # made-up indices may be out of range, in any of ONNX Runtime's exceptions
             _log.info("not measured: %s", error)
             return {}
@@ -94,7 +94,7 @@ class Measurer:
             for name, payload in payloads.items():
                 session = open_exact(payload, threads=self._threads)
                 runners[name] = _runner(session, feeds_for(session, {}))
-            return measure(runners, rounds=9, budget=0.1)
+            return measure(runners, rounds=9, budget=0.1, threads=self._threads)
         except Exception as error:  # as in `whole`
             _log.info("not measured: %s", error)
             return {}
