@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from deepseek_core.ir.model import QuantizedModel, TensorInfo
 from deepseek_core.ir.ops import Role
-from deepseek_core.ir.units import is_q_or_dq, subgraphs
+from deepseek_core.ir.units import DQ, Q, is_q_or_dq, subgraphs
 from deepseek_core.partition.types import describe
 
 __all__ = ["OpCount", "Summary", "summarize"]
@@ -51,8 +51,13 @@ class Summary:
         return sum(count.total for count in self.ops.values())
 
     @property
+    def conversions(self) -> int:
+        """Units that are nothing but a Q or DQ on its own."""
+        return sum(self.ops[op].total for op in (Q, DQ) if op in self.ops)
+
+    @property
     def quantized_units(self) -> int:
-        """Units that compute on quantized tensors; a lone Q or DQ only converts."""
+        """Units that read or write codes and compute; a lone Q or DQ only converts."""
         return sum(count.quantized for count in self.ops.values())
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 
 from deepseek_core import errors, hookspecs
 from deepseek_core.cli.app import COMMANDS, app
+from deepseek_core.package import Package
+from deepseek_core.pipeline import compile as compile_model
 from deepseek_core.registry import REQUIRED, Backend
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -184,3 +187,17 @@ def test_decisions_are_numbered_without_gaps() -> None:
 def test_every_error_class_is_documented_for_users() -> None:
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert not [name for name in errors.__all__ if name != "DeepseekError" and f"`{name}`" not in page]
+
+
+def test_every_field_of_the_manifest_is_documented(tmp_path: Path, workspace) -> None:
+    workspace(tmp_path)
+    package = compile_model(Package.open(tmp_path / "model.ds").model, ("cpu",))
+    package.save(tmp_path / "compiled.ds")
+    page = (ROOT / "docs" / "package_format.md").read_text(encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "compiled.ds") as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+        members = set(archive.namelist())
+    keys = {*manifest, *manifest["artifacts"][0], *(key for m in manifest["members"].values() for key in m)}
+    assert not [key for key in sorted(keys) if f"`{key}`" not in page]
+    assert not [name for name in sorted(members) if f"`{name}`" not in page]
+    assert f"Schema {manifest['schema']}." in page

@@ -11,9 +11,19 @@ import click
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from deepseek_core.data import Samples
     from deepseek_core.ir import TensorInfo
 
-__all__ = ["FILE", "assignment", "feeds_of", "inputs_option", "key_bytes", "numbers", "public_key_option"]
+__all__ = [
+    "FILE",
+    "assignment",
+    "feeds_of",
+    "inputs_option",
+    "key_bytes",
+    "public_key_option",
+    "samples_of",
+    "samples_options",
+]
 
 FILE = click.Path(path_type=Path)
 """A path. Whether it can be read or written is told by what reads or writes it."""
@@ -32,7 +42,7 @@ def assignment(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
     return found
 
 
-def numbers(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+def _numbers(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[float, ...] | None:
     """`127` or `123.7,116.3,103.5` as numbers."""
     if text is None:
         return None
@@ -40,6 +50,31 @@ def numbers(ctx: click.Context, param: click.Parameter, text: str | None) -> tup
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise click.BadParameter(f"'{text}' is not a number, or numbers between commas", ctx, param) from None
+
+
+_SAMPLES_OPTIONS = (
+    click.option("--limit", type=int, metavar="N", help="Use at most N files, spread evenly.  [default: all]"),
+    click.option("--mean", callback=_numbers, metavar="M[,M,M]", help="Images: subtracted from pixels 0…255."),
+    click.option("--std", callback=_numbers, metavar="S[,S,S]", help="Images: divides afterwards."),
+    click.option("--size", type=int, metavar="PX", help="Images: side of the centre crop.  [default: the model's]"),
+    click.option("--resize", type=int, metavar="PX", help="Images: short side before.  [default: size / 0.875]"),
+    click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Images: axes the model leaves open."),
+)
+
+
+def samples_options(function: _Command) -> _Command:
+    """`--limit`, and how images become tensors; `samples_of` takes them."""
+    for option in reversed(_SAMPLES_OPTIONS):
+        function = option(function)
+    return function
+
+
+def samples_of(source: Path, infos: tuple[TensorInfo, ...], chosen: dict[str, Any]) -> Samples:
+    """Samples of a folder or file, as the samples' options say."""
+    from deepseek_core.data import ImageOptions, Samples
+
+    images = ImageOptions(*(chosen[name] for name in ("mean", "std", "size", "resize", "layout")))
+    return Samples(source, infos, images, limit=chosen["limit"])
 
 
 def inputs_option(function: _Command) -> _Command:

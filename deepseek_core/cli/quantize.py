@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deepseek_core.cli.formats import size
-from deepseek_core.cli.options import FILE, assignment, key_bytes, numbers
+from deepseek_core.cli.options import FILE, assignment, key_bytes, samples_of, samples_options
 from deepseek_core.cli.output import Report, reporting
 from deepseek_core.cli.progress import progress_bar
 
@@ -34,12 +34,7 @@ METHODS = ("entropy", "kl_divergence", "minmax", "mse", "percentile")
 @click.option(
     "--target", "targets", multiple=True, metavar="T", help="Whose rules decide, preferred first.  [default: cpu]"
 )
-@click.option("--samples", type=int, metavar="N", help="Use at most N files, spread evenly.")
-@click.option("--mean", callback=numbers, metavar="M[,M,M]", help="Images: subtracted from pixels 0…255.")
-@click.option("--std", callback=numbers, metavar="S[,S,S]", help="Images: divides afterwards.")
-@click.option("--size", "crop", type=int, metavar="PX", help="Images: side of the centre crop.  [default: the model's]")
-@click.option("--resize", type=int, metavar="PX", help="Images: short side before the crop.  [default: size / 0.875]")
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Images: axes, where the model leaves them open.")
+@samples_options
 @click.option("--sign", type=FILE, metavar="PEM", help="Ed25519 private key to sign the package with.")
 @reporting
 def command(model: Path, output: Path, sign: Path | None, **options: Any) -> Report:
@@ -52,20 +47,13 @@ def command(model: Path, output: Path, sign: Path | None, **options: Any) -> Rep
     check_writable(output)
     key = key_bytes(sign)
     prepared = float_model(model)
-    samples = _samples(prepared.inputs, options)
+    samples = samples_of(options["calib"], prepared.inputs, options)
     spec = CalibratorSpec(options["method"], tuple(sorted((k, _number(v)) for k, v in options["settings"].items())))
     with progress_bar() as progress:
         targets = options["targets"] or ("cpu",)
         result = quantize(prepared, samples, targets=targets, calibrator=spec, progress=progress)
     Package(result).save(output, key)
     return _report(model, output, result, len(samples))
-
-
-def _samples(inputs: Any, options: dict[str, Any]) -> Any:
-    from deepseek_core.data import ImageOptions, Samples
-
-    images = ImageOptions(options["mean"], options["std"], options["crop"], options["resize"], options["layout"])
-    return Samples(options["calib"], inputs, images, limit=options["samples"])
 
 
 def _number(text: str) -> float | int | str:
@@ -81,14 +69,15 @@ def _report(model: Path, output: Path, result: Any, samples: int) -> Report:
     from deepseek_core.summary import summarize
 
     summary = summarize(result)
+    units = summary.units - summary.conversions
     skipped = dict(result.metadata.get("recipe", {}).get("skipped", {}))
     data = {
         "output": str(output),
         "bytes": output.stat().st_size,
         "source_bytes": model.stat().st_size,
         "samples": samples,
-        "units": summary.units,
-        "quantized_units": summary.quantized_units,
+        "units": units,
+        "quantized_units": units - len(skipped),
         "skipped": skipped,
     }
     return Report(data, partial(_render, data))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from operator import length_hint
 
 from deepseek_core.diff.result import Diff, TensorDiff
 from deepseek_core.diff.sides import Border, Side
@@ -57,16 +58,17 @@ def compare(
         raise ModelError("the models share no tensor by name", fix="compare a model with what was made from it")
     tallies = {name: Tally(comparable=_same_codes(x, y)) for name, (x, y) in pairs.items()}
     swapped = theirs.is_float and not ours.is_float
-    count = 0
+    samples = [feeds] if isinstance(feeds, Mapping) else feeds
+    total, count = length_hint(samples), 0
     with _open(a, ours, pairs, registry) as first, _open(b, theirs, pairs, registry) as second:
-        for count, sample in enumerate([feeds] if isinstance(feeds, Mapping) else feeds, start=1):
+        for count, sample in enumerate(samples, start=1):
             arrays = ({**sample, **first.run(sample)}, {**sample, **second.run(sample)})
             for name, (x, y) in pairs.items():
                 real = (x.real(arrays[0]), y.real(arrays[1]))
                 tallies[name].add(*(real[::-1] if swapped else real))
                 tallies[name].add_codes(x.codes(arrays[0]), y.codes(arrays[1]))
             if progress is not None:
-                progress(f"comparing, sample {count}", 0.0)
+                progress(f"comparing, sample {count}", min(count / total, 1.0) if total else 0.0)
     if not count:
         raise CalibrationError("there is no sample to compare on", fix="give at least one")
     found = tuple(_result(name, x, tallies[name]) for name, (x, _) in pairs.items())

@@ -22,7 +22,8 @@ def test_the_whole_way_in_processes_of_its_own(shell, filled: Path, tmp_path: Pa
     )
     assert quantized.code == 0, quantized.err
     assert quantized.json["samples"] == 16
-    assert quantized.json["quantized_units"] == quantized.json["units"] - 1, "all but the lone Q at the input"
+    assert quantized.json["quantized_units"] == quantized.json["units"] == 5
+    assert quantized.json["skipped"] == {}
     compiled = shell("compile", "m.ds", "--targets", "cpu", "-o", "m.cpu.ds", "--json", cwd=tmp_path)
     assert compiled.code == 0, compiled.err
     assert set(compiled.json["units"].values()) == {compiled.json["parts"][0]["target"]}
@@ -38,7 +39,7 @@ def test_the_whole_way_in_processes_of_its_own(shell, filled: Path, tmp_path: Pa
 
 
 def test_quantize_for_people(deepseek, filled: Path, tmp_path: Path) -> None:
-    options = ("--method", "percentile", "--set", "percentile=99.9", "--samples", 4, "--target", "cpu")
+    options = ("--method", "percentile", "--set", "percentile=99.9", "--limit", 4, "--target", "cpu")
     answer = deepseek(
         "quantize", filled / "model.onnx", "--calib", filled / "samples", *options, "-o", tmp_path / "m.ds"
     )
@@ -98,6 +99,13 @@ def test_diff_against_the_float_model(deepseek, filled: Path) -> None:
     strict = deepseek("diff", filled / "model.cpu.ds", filled / "model.onnx", "--threshold", 200)
     assert strict.code == 1
     assert "first divergence: image" in strict.out
+
+
+def test_diff_on_a_folder_of_samples(deepseek, filled: Path) -> None:
+    command = ("diff", filled / "model.ds", filled / "model.onnx")
+    answer = deepseek(*command, "--samples", filled / "samples", "--limit", 3, "--json").json
+    assert (answer["samples"], answer["made_up"]) == (3, False)
+    assert "made up" in deepseek(*command).out
 
 
 def test_diff_of_a_package_with_itself(deepseek, filled: Path) -> None:
