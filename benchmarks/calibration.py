@@ -33,7 +33,7 @@ Run = dict[str, float]
 
 def measure(options: Options) -> list[Figure]:
     """All figures; `--quick` takes the first blocks of the network and fewer photographs."""
-    counts = (4, 8, 32) if options.quick else (16, 64, 256)
+    counts = (8, 32) if options.quick else (16, 64, 256)
     chosen, judged = split(load_folder(options.photos), counts[-1])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -41,8 +41,7 @@ def measure(options: Options) -> list[Figure]:
         if options.quick:
             model = _first_blocks(model, folder / "first_blocks.onnx")
         samples = _store(chosen, folder / "samples")
-        repeats = 1 if options.quick else REPEATS
-        ours = {n: [_run("ours", model, samples, n, folder) for _ in range(repeats)] for n in counts}
+        ours = {n: [_run("ours", model, samples, n, folder) for _ in range(REPEATS)] for n in counts}
         peer = {n: [_run("onnxruntime", model, samples, n, folder)] for n in counts}
         figures = [*_absolute(ours, "ours"), *_absolute(peer, "ONNX Runtime"), *_ratios(ours, peer, options.quick)]
         return figures if options.quick else [*figures, *_accuracy(model, judged, folder)]
