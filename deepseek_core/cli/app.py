@@ -46,7 +46,8 @@ def main(args: Sequence[str] | None = None) -> int:
         Exit code: 0 done; 1 the command's own "no" (cases failed, models diverge); 2 a user's mistake, told in
         one line on stderr; 130 interrupted; 141 the reader of stdout went away.
     """
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # paths may not be UTF-8
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # paths may not be UTF-8
     with warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
