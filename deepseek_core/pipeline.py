@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_core.calibration import Calibration, collect
@@ -61,8 +62,10 @@ def quantize(
     prepared = float_model(model)
     recipe = recipe or recipe_for(prepared, targets, registry=registry, calibrator=calibrator)
     calibrators = _checked_calibrators(recipe, registry, targets)
-    calibration = calibrate(prepared, recipe, samples, registry=registry, progress=progress)
+    shapes: dict[str, list[int]] = {}
+    calibration = calibrate(prepared, recipe, _noting_shapes(samples, shapes), registry=registry, progress=progress)
     result = apply_recipe(prepared, recipe, calibration, calibrators)
+    result.metadata["sample_shapes"] = shapes
     verify(result)
     return result
 
@@ -181,6 +184,14 @@ def _checked_calibrators(recipe: Recipe, registry: Registry, targets: Sequence[T
     for spec in {entry.calibrator for entry in recipe.activations.values()}:
         make_calibrator(spec, found)
     return found
+
+
+def _noting_shapes(samples: Samples, shapes: dict[str, list[int]]) -> Samples:
+    """Pass samples on and note the first one's shapes: what symbolic dimensions are in real use."""
+    for sample in samples:
+        if not shapes:
+            shapes.update((name, list(np.shape(array))) for name, array in sample.items())
+        yield sample
 
 
 def _runner(registry: Registry) -> tuple[Backend, Target]:

@@ -34,7 +34,8 @@ class QuantizedModel:
 
     Attributes:
         model: the onnx-ir model; the only graph there is.
-        metadata: provenance as plain JSON values (source hash, recipe, calibration digest).
+        metadata: provenance as plain JSON values (`source_sha256`, `recipe`, `calibration` digest, and
+            `sample_shapes`: the inputs' shapes in the first calibration sample).
     """
 
     model: ir.Model

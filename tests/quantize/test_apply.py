@@ -184,6 +184,12 @@ def test_a_quantized_model_is_not_quantized_again(residual, table, registry):
         quantize(quantized(residual, table, registry), (), targets=["reference"], registry=registry)
 
 
+def test_the_shapes_in_real_use_are_remembered(build, registry):
+    model = build([("MatMul", ["x", "w"], ["y"])], {"x": ["rows", 4]}, ["y"], w=np.eye(4, dtype=np.float32))
+    samples = [{"x": np.ones((rows, 4), np.float32)} for rows in (3, 5)]
+    assert quantize(model, samples, targets=["reference"], registry=registry).metadata["sample_shapes"] == {"x": [3, 4]}
+
+
 def test_a_model_with_nothing_to_quantize_says_why(build, registry):
     model = build([("Sigmoid", ["x"], ["y"])], {"x": [1, 4]}, ["y"])
     with pytest.raises(ModelError, match=r"nothing in the model can be quantized .*sigmoid_y"):
