@@ -71,3 +71,11 @@ def test_an_installed_backend_appears(environment, wheels: Path, project: str) -
     assert backend["distribution"] == project
     assert backend["version"] == next(p["version"] for p in PROJECTS.values() if p["name"] == project)
     assert backend["targets"]
+
+
+def test_wheels_hold_all_that_a_conformance_run_needs(environment, wheels: Path) -> None:
+    environment.install(wheels, "deepseek-backend-echo")
+    done = environment.run("deepseek", "conformance", "echo", "--pattern", "numerics/Add/*", "--html", "report.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "CONFORMS" in done.stdout
+    assert "<style" in (environment.folder / "report.html").read_text()
