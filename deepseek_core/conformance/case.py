@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from deepseek_core.conformance.context import Context
 
-__all__ = ["Case", "Check", "Failed", "Result", "Skipped", "Status"]
+__all__ = ["REFUSED", "Case", "Check", "Failed", "Result", "Skipped", "Status"]
+
+REFUSED = "refused, as declared"
+"""How the remark of a case begins that passed because table and backend refuse its model alike."""
 
 Check = Callable[["Context"], str | None]
 """Raises `Failed` or `Skipped`; returns a remark for the report or None."""

@@ -14,7 +14,9 @@ from deepseek_core.conformance.report import Report, worst
 
 __all__ = ["page", "write_html"]
 
+_BY_OP = ("numerics", "limits")
 _DETAILS = 8_000
+_SHOWN_FAILURES = 100
 
 
 def write_html(report: Report, path: str | Path) -> None:
@@ -30,7 +32,9 @@ def write_html(report: Report, path: str | Path) -> None:
 def page(report: Report) -> str:
     """The whole document."""
     style = files(__package__).joinpath("report.css").read_text(encoding="utf-8")
-    body = "\n".join((*_head(report), *_matrix(report), *_failures(report), *_skips(report), *_cases(report)))
+    body = "\n".join(
+        (*_head(report), *_failures(report), *_contract(report), *_matrix(report), *_skips(report), *_cases(report))
+    )
     title = escape(f"{report.backend} on {report.target}: conformance")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -42,28 +46,51 @@ def page(report: Report) -> str:
 
 def _head(report: Report) -> Iterator[str]:
     word = "Conforms" if report.conforms else "Does not conform"
-    where = " · ".join(filter(None, (f"tier: {report.tier}", report.device, report.detail)))
+    device = report.device if report.device not in report.detail else ""
+    where = " · ".join(filter(None, (f"tier: {report.tier or 'not run'}", device, report.detail)))
     yield f"<h1>Conformance of {escape(report.distribution)} {escape(report.version)} on {escape(report.target)}</h1>"
     good = " good" if report.conforms else ""
     yield f'<div class="card verdict{good}"><strong>{word}</strong><p>{escape(where)}</p></div>'
     yield '<div class="tiles">'
     for status, number in report.counts.items():
         yield f'<div class="card tile"><b>{number:,}</b><span>{status}</span></div>'
+    if report.refused:
+        yield f'<div class="card tile"><b>{report.refused:,}</b><span>of the passed: refused, as declared</span></div>'
     yield f'<div class="card tile"><b>{report.seconds:.1f} s</b><span>{len(report.results):,} cases</span></div></div>'
 
 
+def _contract(report: Report) -> Iterator[str]:
+    """Areas of the contract, and whatever else is about no single op."""
+    general = {name: counts for name, counts in report.groups() if name.partition("/")[0] not in _BY_OP}
+    if general:
+        yield '<h2>Contract</h2><div class="card chips"><div><span>'
+        yield "".join(
+            f'<a class="{_class(worst(counts))}" href="#{_anchor(name)}">{escape(name.removeprefix("contract/"))} '
+            f"<em>{_number(counts)}</em></a>"
+            for name, counts in general.items()
+        )
+        yield "</span></div></div>"
+
+
 def _matrix(report: Report) -> Iterator[str]:
+    """Ops with weights as a matrix, the others as rows of chips: their types are few and mostly the same."""
     table = report.matrix()
-    if not table:
-        return
-    columns = list(dict.fromkeys(types for row in table.values() for types in row))
-    yield "<h2>Ops and types</h2>"
-    yield f'<p class="legend">{_legend(report.counts)} A cell counts the cases of one rule of the capability table.</p>'
-    yield '<div class="card scroll"><table class="matrix"><thead><tr><th></th>'
-    yield "".join(f"<th><span>{escape(types)}</span></th>" for types in columns) + "</tr></thead><tbody>"
-    for op, row in table.items():
-        yield f"<tr><th>{escape(op)}</th>{''.join(_cell(op, types, row.get(types)) for types in columns)}</tr>"
-    yield "</tbody></table></div>"
+    weighted = {op: row for op, row in table.items() if any(types.count("-") > 1 for types in row)}
+    if table:
+        yield "<h2>Ops and types</h2>"
+        yield f'<p class="legend">{_legend(report.counts)} Numbers count the cases of one rule of the table.</p>'
+    if weighted:
+        columns = list(dict.fromkeys(types for row in weighted.values() for types in row))
+        yield '<div class="card scroll"><table class="matrix"><thead><tr><th></th>'
+        yield "".join(f"<th><span>{escape(types)}</span></th>" for types in columns) + "</tr></thead><tbody>"
+        for op, row in weighted.items():
+            yield f"<tr><th>{escape(op)}</th>{''.join(_cell(op, types, row.get(types)) for types in columns)}</tr>"
+        yield "</tbody></table></div>"
+    yield '<div class="card chips">'
+    for op in (op for op in table if op not in weighted):
+        chips = "".join(_chip(op, types, counts) for types, counts in table[op].items())
+        yield f"<div><b>{escape(op)}</b><span>{chips}</span></div>"
+    yield "</div>"
 
 
 def _legend(statuses: Iterable[Status]) -> str:
@@ -71,25 +98,38 @@ def _legend(statuses: Iterable[Status]) -> str:
 
 
 def _cell(op: str, types: str, counts: Counter[Status] | None) -> str:
-    if counts is None:
-        return "<td><i>·</i></td>"
+    return "<td></td>" if counts is None else f"<td>{_link(op, types, counts, str(_number(counts)))}</td>"
+
+
+def _chip(op: str, types: str, counts: Counter[Status]) -> str:
+    source, _, result = types.partition("-")
+    shown = source if source == result else types
+    return _link(op, types, counts, f"{escape(shown)} <em>{_number(counts)}</em>")
+
+
+def _number(counts: Counter[Status]) -> int:
+    """What a cell shows: how many are wrong, or how many there are."""
+    return sum(number for status, number in counts.items() if status.is_bad) or counts.total()
+
+
+def _link(op: str, types: str, counts: Counter[Status], shown: str) -> str:
     words = ", ".join(f"{number} {status}" for status, number in counts.items())
-    status = worst(counts)
-    shown = counts[status] if status.is_bad else counts.total()
     title = escape(f"{op} {types}: {words}")
-    return f'<td><a class="{_class(status)}" href="#{_anchor(op)}" title="{title}">{shown}</a></td>'
+    return f'<a class="{_class(worst(counts))}" href="#{_anchor(op)}" title="{title}">{shown}</a>'
 
 
 def _failures(report: Report) -> Iterator[str]:
     if not report.bad:
         return
     yield f"<h2>What keeps it from conforming ({len(report.bad)})</h2>"
-    for result in report.bad:
+    for result in report.bad[:_SHOWN_FAILURES]:
         details = f"<pre>{escape(result.details[:_DETAILS])}</pre>" if result.details else ""
         yield (
             f'<div class="card failure"><span class="id">{escape(result.id)}</span> {_tag(result.status)}'
             f'<p class="probes">probes: {escape(result.probes)}</p><p>{escape(result.message)}</p>{details}</div>'
         )
+    if len(report.bad) > _SHOWN_FAILURES:
+        yield f"<p>… and {len(report.bad) - _SHOWN_FAILURES} more; every case is listed below.</p>"
 
 
 def _skips(report: Report) -> Iterator[str]:
@@ -110,7 +150,7 @@ def _cases(report: Report) -> Iterator[str]:
     for name, results in groups.items():
         counts = Counter(result.status for result in results)
         tags = "".join(_tag(status, f"{counts[status]} ") for status in Status if counts[status])
-        anchor = _anchor(name.partition("/")[2])
+        anchor = _anchor(name.removeprefix("numerics/"))
         yield f'<details class="card" id="{anchor}"><summary><span class="id">{escape(name)}</span>{tags}</summary>'
         yield '<table class="cases">'
         yield from (_row(result) for result in results)

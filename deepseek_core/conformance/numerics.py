@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from deepseek_core.conformance.case import Case, Failed, Skipped
+from deepseek_core.conformance.case import REFUSED, Case, Failed, Skipped
 from deepseek_core.conformance.context import PLAIN, Context
 from deepseek_core.conformance.draft import Draft
 from deepseek_core.conformance.forms import Family, family, fit
@@ -61,7 +61,7 @@ def solve_or_refuse(problem: Problem, context: Context, options: CompileOptions 
     if denied := sorted(set(refusals) - set(declared)):
         raise Failed(f"unit '{denied[0]}' is refused, but the capability table accepts it: {refusals[denied[0]]}")
     if declared:
-        return f"refused, as declared: {next(iter(declared.values()))}"
+        return f"{REFUSED}: {next(iter(declared.values()))}"
     context.solve(problem, options)
     return None
 

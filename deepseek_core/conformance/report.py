@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from deepseek_core.conformance.case import Result, Status
+from deepseek_core.conformance.case import REFUSED, Result, Status
 
 __all__ = ["Report", "worst"]
 
@@ -60,6 +60,11 @@ class Report:
         """Results that keep the backend from conforming."""
         return tuple(result for result in self.results if result.status.is_bad)
 
+    @property
+    def refused(self) -> int:
+        """Number of passed cases whose model the table refuses, and the backend with it: nothing ran."""
+        return sum(r.status is Status.PASSED and r.message.startswith(REFUSED) for r in self.results)
+
     def skips(self) -> dict[str, int]:
         """Number of skipped cases by reason, the most frequent first."""
         found = Counter(r.message for r in self.results if r.status is Status.SKIPPED)
@@ -93,6 +98,7 @@ class Report:
             "device": self.device,
             "detail": self.detail,
             "seconds": self.seconds,
+            "refused": self.refused,
             "counts": {str(status): number for status, number in self.counts.items()},
             "results": [result.to_json() for result in self.results],
         }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -13,8 +16,8 @@ from deepseek_core.conformance.report import Report, worst
 
 __all__ = ["render", "summary"]
 
-_SHOWN_FAILURES = 20
-_SHOWN_DETAILS = 14
+_SHOWN_FAILURES = 12
+_SHOWN_DETAILS = 7
 
 _STYLES = {
     Status.PASSED: "green",
@@ -32,7 +35,7 @@ def render(report: Report, console: Console | None = None) -> None:
 
 def summary(report: Report) -> RenderableType:
     """Table, failures, skips and verdict."""
-    parts: list[RenderableType] = [_table(report)]
+    parts: list[RenderableType] = [_table(report), _words(report)]
     shown = report.bad[:_SHOWN_FAILURES]
     parts.extend(_failure(result) for result in shown)
     if len(report.bad) > len(shown):
@@ -46,27 +49,46 @@ def _table(report: Report) -> Table:
     used = list(report.counts)
     device = f" · {report.device}" if report.device else ""
     table = Table(title=Text(f"{report.backend} on {report.target}{device}"), box=box.SIMPLE_HEAD, pad_edge=False)
-    table.title_justify = table.caption_justify = "left"
-    table.add_column("cases")
+    table.title_justify = "left"
+    table.add_column("cases", overflow="fold")
     for status in used:
         table.add_column(Text(str(status)), justify="right", style=_STYLES[status])
-    for name, counts in report.groups():
+    for name, counts in _rows(report):
         numbers = (str(counts[status]) if counts[status] else "" for status in used)
         table.add_row(Text(name, style=_STYLES[worst(counts)]), *numbers)
     table.add_section()
     table.add_row("all", *(str(report.counts[status]) for status in used), style="bold")
-    detail = f" · {report.detail}" if report.detail else ""
-    table.caption = Text(f"{len(report.results)} cases in {report.seconds:.1f} s{detail}")
     return table
+
+
+def _words(report: Report) -> Text:
+    words = [f"{len(report.results)} cases in {report.seconds:.1f} s", report.detail]
+    if report.refused:
+        words.insert(1, f"{report.refused} of the passed: refused, as the table declares")
+    return Text(" · ".join(filter(None, words)) + "\n", style="dim")
+
+
+def _rows(report: Report) -> Iterator[tuple[str, Counter[Status]]]:
+    """Contract by area; of the ops, those with something to say by name and the rest in one row."""
+    quiet: dict[str, tuple[int, Counter[Status]]] = {}
+    for name, counts in report.groups():
+        kind = name.partition("/")[0]
+        if kind in ("numerics", "limits") and set(counts) <= {Status.PASSED, Status.SKIPPED}:
+            number, total = quiet.get(kind, (0, Counter()))
+            quiet[kind] = number + 1, total + counts
+        else:
+            yield name, counts
+    yield from ((f"{kind} of {number} ops", total) for kind, (number, total) in quiet.items())
 
 
 def _failure(result: Result) -> Panel:
     details = result.details.rstrip().splitlines()
-    if len(details) > _SHOWN_DETAILS:
-        details = ["…", *details[-_SHOWN_DETAILS:]]
-    body = Text.assemble(result.message, *((f"\n{line}", "dim") for line in details))
-    title = Text.assemble((result.id, "bold"), (f"  {result.probes}", "dim"))
-    return Panel(body, title=title, title_align="left", border_style="red")
+    if len(details) > _SHOWN_DETAILS:  # a table of differences is told by its head, a traceback by its tail
+        is_traceback = details[0].startswith("Traceback")
+        details = ["…", *details[-_SHOWN_DETAILS:]] if is_traceback else [*details[:_SHOWN_DETAILS], "…"]
+    lines = (f"\n{line}" for line in details)
+    body = Text.assemble((f"probes: {result.probes}\n", "dim"), result.message, *((line, "dim") for line in lines))
+    return Panel(body, title=Text(result.id, "bold"), title_align="left", border_style="red")
 
 
 def _skips(report: Report) -> list[RenderableType]:

@@ -101,7 +101,7 @@ def codes(rng: np.random.Generator, scheme: QuantScheme, shape: Shape, reach: in
 
 def reals(rng: np.random.Generator, dtype: DType, shape: Shape) -> NDArray[Any]:
     """Random multiples of 1/4 (few bits each), so that float sums of products are exact in any order."""
-    reach = 16 if dtype is DType.FLOAT32 else 4
+    reach = 40 if dtype is DType.FLOAT32 else 4
     return np.asarray(rng.integers(-reach, reach + 1, shape) / 4).astype(numpy_dtype(dtype))
 
 
