@@ -21,9 +21,13 @@ def test_ctrl_c_leaves_no_file_behind(filled: Path, tmp_path: Path) -> None:
     samples = tmp_path / "samples"
     samples.mkdir()
     np.save(samples / "many.npy", np.zeros((200_000, 3, 8, 8), np.float32))
-    command = [*CLI, "quantize", str(filled / "model.onnx"), "--calib", str(samples), "-o", str(tmp_path / "m.ds")]
+    code = "import sys; from deepseek_core.cli import main; print(flush=True); sys.exit(main(sys.argv[1:]))"
+    arguments = ["quantize", filled / "model.onnx", "--calib", samples, "-o", tmp_path / "m.ds"]
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(2.5)
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(2)  # long enough to be calibrating, and right as well while it still loads
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
