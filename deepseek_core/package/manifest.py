@@ -15,13 +15,17 @@ from deepseek_core.errors import DeepseekError, PackageError
 from deepseek_core.hookspecs import HOOK_API
 from deepseek_core.options import CompileOptions
 from deepseek_core.package.archive import damaged
+from deepseek_core.package.pieces import EXPANSION, Piece, problem
 from deepseek_core.package.strict import Json, MalformedError
+from deepseek_core.package.weights import LOCATION
 from deepseek_core.placement import Placement, Refusal
 from deepseek_core.target import Target
 
-__all__ = ["SCHEMA", "ArtifactEntry", "Contents", "Manifest", "MemberEntry", "dump", "load"]
+__all__ = ["MODEL", "SCHEMA", "ArtifactEntry", "Contents", "Manifest", "MemberEntry", "artifact_member", "dump", "load"]
 
 SCHEMA = 1
+MODEL = "model.onnx"
+_SHA256 = "[0-9a-f]{64}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,18 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactEntry:
-    """An artifact without its bytes; `member` names where they are."""
+    """An artifact without its bytes.
+
+    Attributes:
+        member: has the bytes that are nowhere else in the package.
+        pieces: how these and ranges of `model.weights` make up the payload.
+        sha256: of the whole payload, hex.
+    """
 
     target: Target
     member: str
+    pieces: tuple[Piece, ...]
+    sha256: str
     format: str
     toolchain: Mapping[str, str]
     requires: tuple[str, ...]
@@ -72,6 +84,11 @@ class Contents:
     artifacts: tuple[ArtifactEntry, ...]
     options: CompileOptions
     provenance: Mapping[str, object]
+
+
+def artifact_member(number: int) -> str:
+    """Name of the member of artifact `number`."""
+    return f"artifacts/{number}.bin"
 
 
 def dump(contents: Contents) -> bytes:
@@ -160,15 +177,33 @@ def _check_consistent(contents: Contents) -> None:
     for names, entry in zip(parts, contents.artifacts, strict=True):
         if placement is None or not names or any(placement.units.get(name) != entry.target for name in names):
             raise MalformedError("an artifact's target is not that of its part")
-        if entry.member not in contents.manifest.members:
+    _check_members(contents)
+
+
+def _check_members(contents: Contents) -> None:
+    members = contents.manifest.members
+    weights = members[LOCATION].size if LOCATION in members else 0
+    for number, entry in enumerate(contents.artifacts):
+        if entry.member != artifact_member(number):
+            raise MalformedError(f"artifact {number} must be in '{artifact_member(number)}'")
+        if entry.member not in members:
             raise MalformedError(f"the member '{entry.member}' is not listed")
+        wrong = problem(entry.pieces, members[entry.member].size, weights)
+        if wrong is not None:
+            raise MalformedError(f"artifact {number} {wrong}")
+    odd = sorted(set(members) - {MODEL, LOCATION, *(entry.member for entry in contents.artifacts)})
+    if odd:
+        raise MalformedError(f"there is no place for a member '{odd[0]}'")
+    repeated = sum(p.length for entry in contents.artifacts for p in entry.pieces if p.offset is not None)
+    if repeated > EXPANSION * weights:
+        raise MalformedError(f"its artifacts repeat the weights more than {EXPANSION} times")
 
 
 def _members(data: Json) -> dict[str, MemberEntry]:
     found = {}
     for name, entry in data.entries().items():
         size, sha256 = entry.fields("size", "sha256")
-        found[name] = MemberEntry(size.integer(), sha256.text("[0-9a-f]{64}"))
+        found[name] = MemberEntry(size.integer(), sha256.text(_SHA256))
     return found
 
 
@@ -185,6 +220,8 @@ def _artifact_json(entry: ArtifactEntry) -> dict[str, object]:
     return {
         "target": str(entry.target),
         "member": entry.member,
+        "pieces": [[piece.offset, piece.length] for piece in entry.pieces],
+        "sha256": entry.sha256,
         "format": entry.format,
         "toolchain": dict(entry.toolchain),
         "requires": list(entry.requires),
@@ -193,17 +230,27 @@ def _artifact_json(entry: ArtifactEntry) -> dict[str, object]:
 
 
 def _artifact(data: Json) -> ArtifactEntry:
-    target, member, kind, toolchain, requires, report = data.fields(
-        "target", "member", "format", "toolchain", "requires", "report"
+    target, member, pieces, sha256, kind, toolchain, requires, report = data.fields(
+        "target", "member", "pieces", "sha256", "format", "toolchain", "requires", "report"
     )
     return ArtifactEntry(
         Target.parse(target.text()),
         member.text(),
+        tuple(map(_piece, pieces.items())),
+        sha256.text(_SHA256),
         kind.text(),
         _texts_by_key(toolchain),
         requires.texts(),
         report.plain_object(),
     )
+
+
+def _piece(data: Json) -> Piece:
+    pair = data.items()
+    if len(pair) != 2:
+        raise MalformedError("a piece must be an offset, or null, and a length")
+    offset, length = pair
+    return Piece(length.integer(), None if offset.is_null else offset.integer())
 
 
 def _placement_json(placement: Placement) -> dict[str, object]:

@@ -13,14 +13,24 @@ from deepseek_core.errors import PackageError
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.options import CompileOptions
 from deepseek_core.package.archive import Buffer, Member, Writer, damaged, directory, read
-from deepseek_core.package.manifest import ArtifactEntry, Contents, Manifest, MemberEntry, dump, load
+from deepseek_core.package.manifest import (
+    MODEL,
+    ArtifactEntry,
+    Contents,
+    Manifest,
+    MemberEntry,
+    artifact_member,
+    dump,
+    load,
+)
+from deepseek_core.package.pieces import Finder, Piece, join, literals
 from deepseek_core.package.signing import sign, verify_signature
 from deepseek_core.package.weights import LOCATION, chunks, externalize, internalize
 from deepseek_core.placement import Placement
 
 __all__ = ["Package"]
 
-_MODEL, _MANIFEST, _SIGNATURE = "model.onnx", "manifest.json", "signature"
+_MANIFEST, _SIGNATURE = "manifest.json", "signature"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,19 +64,22 @@ class Package:
 
         Raises:
             StorageError: the file cannot be written.
-            PackageError: the metadata is not plain JSON, or the key cannot be used.
+            PackageError: the metadata is not plain JSON, the key cannot be used, or an artifact is corrupt.
         """
-        graph, tensors = externalize(self.model.model)
+        graph, constants = externalize(self.model.model)
+        finder, cuts = Finder(constants if self.artifacts else ()), []
         members: dict[str, MemberEntry] = {}
         with atomic_write(path) as file:
             writer = Writer(file)
-            members[_MODEL] = MemberEntry(*writer.add(_MODEL, [graph]))
-            if tensors:
-                members[LOCATION] = MemberEntry(*writer.add(LOCATION, chunks(tensors)))
+            members[MODEL] = MemberEntry(*writer.add(MODEL, [graph]))
+            if constants:
+                members[LOCATION] = MemberEntry(*writer.add(LOCATION, chunks(constants)))
             for number, artifact in enumerate(self.artifacts):
-                name = _member_name(number)
-                members[name] = MemberEntry(*writer.add(name, [artifact.payload]))
-            manifest = dump(self._contents(members))
+                artifact.verify()
+                cuts.append(finder.cut(artifact.payload))
+                name = artifact_member(number)
+                members[name] = MemberEntry(*writer.add(name, literals(artifact.payload, cuts[-1])))
+            manifest = dump(self._contents(members, cuts))
             writer.add(_MANIFEST, [manifest])
             if key is not None:
                 writer.add(_SIGNATURE, [sign(manifest, key)])
@@ -109,30 +122,31 @@ class Package:
         contents = load(text)
         _check_members(view, members, contents.manifest)
         weights = view[members[LOCATION].data] if LOCATION in members else view[:0]
-        model = internalize(bytes(view[members[_MODEL].data]), weights)
+        model = internalize(bytes(view[members[MODEL].data]), weights)
         return cls(
             QuantizedModel(model, dict(contents.provenance)),
             contents.placement,
-            tuple(_artifact(entry, view[members[entry.member].data]) for entry in contents.artifacts),
+            tuple(_artifact(entry, view[members[entry.member].data], weights) for entry in contents.artifacts),
             contents.options,
             replace(contents.manifest, signature=signature),
         )
 
-    def _contents(self, members: dict[str, MemberEntry]) -> Contents:
+    def _contents(self, members: dict[str, MemberEntry], cuts: list[tuple[Piece, ...]]) -> Contents:
         entries = tuple(
-            ArtifactEntry(a.target, _member_name(number), a.format, a.toolchain, a.requires, a.report)
-            for number, a in enumerate(self.artifacts)
+            ArtifactEntry(a.target, artifact_member(n), pieces, a.sha256, a.format, a.toolchain, a.requires, a.report)
+            for n, (a, pieces) in enumerate(zip(self.artifacts, cuts, strict=True))
         )
         manifest = replace(self.manifest, members=members)
         return Contents(manifest, self.placement, entries, self.options, self.model.metadata)
 
 
-def _member_name(number: int) -> str:
-    return f"artifacts/{number}.bin"
-
-
-def _artifact(entry: ArtifactEntry, payload: memoryview) -> Artifact:
-    return Artifact(entry.target, bytes(payload), entry.format, entry.toolchain, entry.requires, entry.report)
+def _artifact(entry: ArtifactEntry, own: memoryview, weights: memoryview) -> Artifact:
+    payload = join(entry.pieces, own, weights)
+    artifact = Artifact(
+        entry.target, payload, entry.format, entry.toolchain, entry.requires, entry.report, entry.sha256
+    )
+    artifact.verify()
+    return artifact
 
 
 def _checked_signature(data: memoryview, members: dict[str, Member], manifest: bytes, public_key: bytes | None) -> str:
@@ -150,8 +164,8 @@ def _checked_signature(data: memoryview, members: dict[str, Member], manifest: b
 def _check_members(data: memoryview, members: dict[str, Member], manifest: Manifest) -> None:
     """The file holds what the manifest lists, byte for byte, and nothing else."""
     listed = {*manifest.members, _MANIFEST}
-    if _MODEL not in listed or set(members) - {_SIGNATURE} != listed:
-        odd = sorted((set(members) - {_SIGNATURE}) ^ (listed | {_MODEL}))
+    if MODEL not in listed or set(members) - {_SIGNATURE} != listed:
+        odd = sorted((set(members) - {_SIGNATURE}) ^ (listed | {MODEL}))
         raise damaged(f"its members are not those of its manifest (see {', '.join(odd)})")
     for name, entry in manifest.members.items():
         if members[name].size != entry.size or sha256(data[members[name].data]).hexdigest() != entry.sha256:

@@ -7,7 +7,9 @@ which ends at 2 GiB.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
 from itertools import chain
 
 import numpy as np
@@ -21,48 +23,64 @@ from deepseek_core.ir.checks.structure import structure_problems
 from deepseek_core.ir.screen import screen
 from deepseek_core.package.archive import ALIGNMENT, Buffer, damaged
 
-__all__ = ["LOCATION", "THRESHOLD", "chunks", "externalize", "internalize"]
+__all__ = ["LOCATION", "THRESHOLD", "Constant", "chunks", "externalize", "internalize"]
 
 LOCATION = "model.weights"
 THRESHOLD = 4096
 """Constants of at least this many bytes leave the graph."""
 
 
-def externalize(model: ir.Model) -> tuple[bytes, list[ir.TensorProtocol]]:
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A constant outside the graph, `offset` bytes into `model.weights`."""
+
+    offset: int
+    tensor: ir.TensorProtocol
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.tensor.nbytes
+
+    def content(self) -> bytes:
+        """Its bytes; a copy, made anew so that a large model is not held twice."""
+        return self.tensor.tobytes()
+
+
+def externalize(model: ir.Model) -> tuple[bytes, list[Constant]]:
     """The serialised graph with its large constants outside, and those constants in file order.
 
-    `model` is not changed. `chunks` gives the bytes of the constants where the graph looks for them.
+    `model` is not changed. `chunks` gives the bytes of the constants where the graph looks for them; constants with
+    equal bytes are one.
 
     Raises:
         PackageError: the graph alone is larger than a protobuf can be.
     """
-    shell, tensors = model.clone(), []
-    offsets: dict[int, int] = {}
+    shell = model.clone()
+    stored: dict[bytes, Constant] = {}
     end = 0
     for graph in shell.graphs():
         for value in graph.initializers.values():
             tensor = value.const_value
             if tensor is None or tensor.dtype is ir.DataType.STRING or tensor.nbytes < THRESHOLD:
                 continue
-            if id(tensor) not in offsets:
-                offsets[id(tensor)] = end = _aligned(end)
-                end += tensor.nbytes
-                tensors.append(tensor)
-            value.const_value = _reference(tensor, offsets[id(tensor)], value.name or "")
+            constant = stored.setdefault(sha256(tensor.tobytes()).digest(), Constant(_aligned(end), tensor))
+            end = max(end, constant.offset + constant.size)
+            value.const_value = _reference(tensor, constant.offset, value.name or "")
     proto = ir.to_proto(shell)
     try:
-        return proto.SerializeToString(deterministic=True), tensors
+        return proto.SerializeToString(deterministic=True), list(stored.values())
     except Exception as error:  # protobuf's implementations raise different classes for what is too large
         raise PackageError(f"the graph cannot be serialised ({error})", fix="store constants as initializers") from None
 
 
-def chunks(tensors: list[ir.TensorProtocol]) -> Iterator[Buffer]:
-    """Bytes of `model.weights`, one tensor at a time."""
+def chunks(constants: Iterable[Constant]) -> Iterator[Buffer]:
+    """Bytes of `model.weights`, one constant at a time."""
     end = 0
-    for tensor in tensors:
-        yield bytes(_aligned(end) - end)
-        end = _aligned(end) + tensor.nbytes
-        yield tensor.tobytes()
+    for constant in constants:
+        yield bytes(constant.offset - end)
+        yield constant.content()
+        end = constant.offset + constant.size
 
 
 def internalize(graph: bytes, weights: memoryview) -> ir.Model:

@@ -52,6 +52,9 @@ def model():
 
 
 def compiled(size=8):
+    """The first artifact holds the bytes of `w` twice, which its package refers to where `w` is large."""
+    model = small_model(size)
+    w, code = model.graph.initializers["w"].const_value.tobytes(), b"\x00machine code\xff" * 3
     placement = Placement(
         {"mm": NPU, "neg": CPU},
         (("mm",), ("neg",)),
@@ -60,11 +63,11 @@ def compiled(size=8):
         0.01,
     )
     artifacts = (
-        Artifact(NPU, b"\x00machine code\xff" * 3, "elf", {"npu-cc": "1.2"}, (), {"cycles": 12, "note": "ü"}),
+        Artifact(NPU, code + w + code + w, "elf", {"npu-cc": "1.2"}, (), {"cycles": 12, "note": "ü"}),
         Artifact(CPU, b"", "onnx", {"runtime": "3.4"}, ("avx2",), {}),
     )
-    options = CompileOptions(optimize=0, threads=2, taps=("h",), extra={"mode": "fast"})
-    return Package(small_model(size), placement, artifacts, options)
+    options = CompileOptions(optimize=0, threads=2, taps=("h",), extra={"npu.mode": "fast"})
+    return Package(model, placement, artifacts, options)
 
 
 @pytest.fixture

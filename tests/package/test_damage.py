@@ -145,6 +145,52 @@ def test_manifest_fields(good, fields, message):
     assert "\n" not in str(caught.value)
 
 
+W = 4096  # bytes of `w`, and of model.weights
+CODE = 42  # bytes of code in front of each `w`
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"pieces": {}}, "'artifacts[0].pieces' must be an array"),
+        ({"pieces": [[None, CODE, 1]]}, "must be an offset, or null, and a length"),
+        ({"pieces": [CODE]}, "'artifacts[0].pieces[0]' must be an array"),
+        ({"pieces": [["0", CODE]]}, "'artifacts[0].pieces[0][0]' must be an integer"),
+        ({"pieces": [[0, None]]}, "'artifacts[0].pieces[0][1]' must be an integer"),
+        ({"pieces": [[-1, CODE]]}, "must be a non-negative integer"),
+        ({"pieces": [[None, 2 * CODE], [0, 0]]}, "has an empty piece"),
+        ({"pieces": [[None, CODE], [0, W]]}, "does not use its member's bytes once"),
+        ({"pieces": [[None, 2 * CODE], [None, 1]]}, "does not use its member's bytes once"),
+        ({"pieces": [[None, 2 * CODE], [W, W]]}, "refers beyond the stored weights"),
+        ({"pieces": [[None, 2 * CODE], [10**30, 1]]}, "refers beyond the stored weights"),
+        ({"pieces": [[None, 2 * CODE], *[[0, W]] * 9_999]}, "repeat the weights more than 16 times"),
+        ({"pieces": [[None, 2 * CODE], [0, W], [0, W]]}, "artifact for npu:x1 is corrupt"),
+        ({"sha256": "0" * 64}, "artifact for npu:x1 is corrupt"),
+        ({"sha256": "0" * 63}, "does not have the right form"),
+        ({"member": "model.weights"}, "must be in 'artifacts/0.bin'"),
+        ({"member": "artifacts/1.bin"}, "must be in 'artifacts/0.bin'"),
+    ],
+)
+def test_pieces_of_an_artifact(good, fields, message):
+    def change(document):
+        assert document["artifacts"][0]["pieces"] == [[None, CODE], [0, W], [None, CODE], [0, W]]
+        document["artifacts"][0].update(fields)
+        return document
+
+    with pytest.raises(PackageError) as caught:
+        Package.read(repack(good, manifest=change))
+    assert message in str(caught.value)
+
+
+def test_member_that_nothing_uses(good):
+    def change(document):
+        document["members"]["stowaway.bin"] = document["members"]["model.onnx"]
+        return document
+
+    with pytest.raises(PackageError, match=r"no place for a member 'stowaway\.bin'"):
+        Package.read(repack(good, lambda m: m.update({"stowaway.bin": m["model.onnx"]}), change))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -175,7 +221,7 @@ def test_manifest_text(good, text, message):
         (lambda m: m.update({"/etc/passwd": b"x"}), "unsafe name"),
         (lambda m: m.update({"a/../b": b"x"}), "unsafe name"),
         (lambda m: m.update({"model.onnx": b"\x08"}), "model cannot be read"),
-        (lambda m: m.update({"model.weights": b"x"}), "outside the stored weights"),
+        (lambda m: m.update({"model.weights": b"x"}), "refers beyond the stored weights"),
     ],
 )
 def test_members(good, change, message):
@@ -269,3 +315,52 @@ def test_mutated_manifests(good):
             continue
         loaded += 1
     assert 0 < loaded < 750
+
+
+def wrong_pieces(pieces, rng):
+    """One of many ways to get a list of pieces wrong; now and then another one of the same payload."""
+    found = [list(piece) for piece in pieces]
+    at, to = rng.randrange(len(found)), rng.randrange(len(found))
+    offset, length = found[at]
+    cut = rng.randint(1, length - 1)
+    number = rng.choice([0, 1, -1, CODE, W, 2 * W, 2**31, 2**64, rng.randrange(3 * W)])
+    match rng.randrange(8):
+        case 0:
+            found[at][rng.randrange(2)] = rng.choice([number, None, True, 1.0, "1", [], {}])
+        case 1:
+            found[at][1] += rng.choice([-1, 1, cut, -cut])
+        case 2:
+            found[at], found[to] = found[to], found[at]
+        case 3:
+            del found[at]
+        case 4:
+            found.insert(to, rng.choice([found[at], [None, number], [number, cut], [number], []]))
+        case 5:
+            found[at : at + 1] = [[offset, cut], [None if offset is None else offset + cut, length - cut]]
+        case 6:
+            found[at : at + 1] = [[offset, cut], [offset, length - cut]]
+        case 7:
+            found *= rng.randint(2, 40)
+    return found
+
+
+def test_mutated_pieces(good):
+    """Whatever a list of pieces says, the payload is the one that was built, or the package is refused."""
+    expected = content(good)[-1][1]
+    rng = random.Random(11)
+
+    def change(document):
+        entry = document["artifacts"][0]
+        entry["pieces"] = wrong_pieces(entry["pieces"], rng)
+        return document
+
+    refused = 0
+    for number in range(MUTATIONS):
+        data = repack(good, manifest=change)
+        try:
+            found = Package.read(data)
+        except PackageError:
+            refused += 1
+        else:
+            assert found.artifacts == expected, f"mutation {number} was accepted with another payload"
+    assert 0.5 * MUTATIONS < refused < MUTATIONS

@@ -134,6 +134,31 @@ def test_one_tensor_under_two_names_is_stored_once(tmp_path, model):
         np.testing.assert_array_equal(stored, w.const_value.numpy())
 
 
+def test_no_constant_is_stored_twice(tmp_path, make_package):
+    """Not as an artifact's bytes, not as a constant with equal bytes, and not after the file was opened."""
+    package = make_package(64)
+    w = package.model.graph.initializers["w"].const_value
+    twin = ir.Value(name="twin", const_value=ir.tensor(w.numpy().copy()), shape=w.shape, type=ir.TensorType(w.dtype))
+    package.model.graph.register_initializer(twin)
+    package.save(tmp_path / "a.ds")
+    opened = Package.open(tmp_path / "a.ds")
+    opened.save(tmp_path / "b.ds")
+    data = (tmp_path / "a.ds").read_bytes()
+    assert data.count(w.tobytes()) == 1
+    assert data == (tmp_path / "b.ds").read_bytes()
+    assert opened.artifacts == package.artifacts
+    assert opened.manifest.members["artifacts/0.bin"].size == len(package.artifacts[0].payload) - 2 * w.nbytes
+    for name in ("w", "twin"):
+        np.testing.assert_array_equal(opened.model.graph.initializers[name].const_value.numpy(), w.numpy())
+
+
+def test_corrupt_artifact_is_not_saved(tmp_path, package):
+    wrong = replace(package.artifacts[0], payload=b"changed")
+    with pytest.raises(PackageError, match="artifact for npu:x1 is corrupt"):
+        replace(package, artifacts=(wrong, package.artifacts[1])).save(tmp_path / "a.ds")
+    assert not list(tmp_path.iterdir())
+
+
 def test_constants_of_bodies_are_stored_beside_the_graph(tmp_path):
     cond = ir.Value(name="c", shape=ir.Shape([]), type=ir.TensorType(ir.DataType.BOOL))
     bodies = []
