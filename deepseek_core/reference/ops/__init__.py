@@ -26,6 +26,7 @@ _KERNELS: dict[str, Callable[..., Any]] = {
     "DynamicQuantizeLinear": linear.dynamic_quantize_linear,
     "Gemm": matrix.gemm,
     "GlobalAveragePool": pooling.global_average_pool,
+    "GlobalMaxPool": pooling.global_max_pool,
     "MatMul": matrix.matmul,
     "MatMulInteger": integer.matmul_integer,
     "MaxPool": pooling.max_pool,

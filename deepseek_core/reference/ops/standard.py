@@ -28,8 +28,12 @@ def standard(node: ir.Node, opsets: Mapping[str, int]) -> Operation:
     Raises:
         ModelError: onnx.reference has no such operator.
     """
+    coerced = node.op_type in _COERCED and node.domain == "" and opsets.get("", 13) < 13
+    graph = _graph(node)
+    if coerced:
+        del graph.node[0].attribute[:]  # the last axis is the default
     try:
-        evaluator = ReferenceEvaluator(_graph(node), opsets=dict(opsets))
+        evaluator = ReferenceEvaluator(graph, opsets=dict(opsets))
     except Exception as error:  # whatever its operator classes raise
         raise ModelError(
             f"node '{node.name}' ({op_key(node)}) has no reference implementation",
@@ -39,9 +43,7 @@ def standard(node: ir.Node, opsets: Mapping[str, int]) -> Operation:
     def run(*inputs: Value) -> tuple[Value, ...]:
         return tuple(evaluator.run(None, {f"in{i}": real(value) for i, value in enumerate(inputs)}))
 
-    if node.op_type in _COERCED and node.domain == "" and opsets.get("", 13) < 13:
-        return _coerced(run, node.attributes.get_int("axis", 1))
-    return run
+    return _coerced(run, node.attributes.get_int("axis", 1)) if coerced else run
 
 
 def _graph(node: ir.Node) -> onnx.GraphProto:
