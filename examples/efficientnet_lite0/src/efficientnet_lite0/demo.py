@@ -177,13 +177,16 @@ def _summary(figures: dict[str, Any]) -> list[tuple[str, str, str, str]]:
 def _facts(
     package: Package, session: Session, chosen: Sequence[Photo], judged: Sequence[Photo], method: str
 ) -> dict[str, str]:
-    return {
+    facts = {
         "device": ", ".join(sorted(set(session.devices))),
         "tier": ", ".join(sorted({str(tier) for tier in session.tiers})),
         "calibration": f"{method} on {len(chosen)} photographs, none of which is among the {len(judged)} judged",
         "toolchain": ", ".join(f"{k} {v}" for a in package.artifacts for k, v in sorted(a.toolchain.items())),
-        "predicted cost": f"{package.placement.cost.seconds * 1e3:.1f} ms ({package.placement.cost.basis})",
     }
+    if package.placement is not None:
+        cost = package.placement.cost
+        facts["predicted cost"] = f"{cost.seconds * 1e3:.1f} ms ({cost.basis})"
+    return facts
 
 
 def _kernels(package: Package) -> list[str]:
