@@ -65,7 +65,7 @@ def _report(model: QuantizedModel, choice: Choice, threads: int) -> dict[str, An
     for unit in model.all_units():
         if unit.is_quantized:
             entry: dict[str, object] = {"kernel": INT8 if unit.name in choice.integer else FLOAT32}
-            problem = integer_problem(unit)
+            problem = integer_problem(unit, normalized=True)
             if problem is not None:
                 entry["reason"] = problem
             latencies = choice.latencies.get(unit.name, {})

@@ -19,9 +19,9 @@ _FLOAT_FACTOR = 3.0
 """How much slower a float unit is than its integer kernel, conversions included, where nothing is measured."""
 
 
-def kernel_names(unit: Unit) -> tuple[str, ...]:
-    """The kernels that give a unit's defined result."""
-    if not unit.is_quantized or integer_problem(unit) is not None:
+def kernel_names(unit: Unit, *, normalized: bool = False) -> tuple[str, ...]:
+    """The kernels that give a unit's defined result; `normalized` as for `integer_problem`."""
+    if not unit.is_quantized or integer_problem(unit, normalized=normalized) is not None:
         return (FLOAT32,)
     return (INT8,) if float_differs(unit) else (INT8, FLOAT32)
 

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from deepseek_backend_cpu import values
-from deepseek_backend_cpu.host import architecture, cpu_name
+from deepseek_backend_cpu.host import architecture, cpu_name, features
 from deepseek_backend_cpu.saturation import open_exact
 from deepseek_backend_cpu.session import PROVIDER
 from deepseek_core import Artifact, Feeds, TensorInfo, Tier
@@ -32,6 +32,9 @@ def load(artifact: Artifact, device: str | None) -> CpuExecutable:
         raise BackendError(
             f"the artifact is for {artifact.target} and this CPU is {architecture()}", fix="compile for this machine"
         )
+    lacking = sorted(set(artifact.requires) - set(features()))
+    if lacking:
+        raise BackendError(f"the artifact needs {', '.join(lacking)}, which this CPU lacks", fix=_RECOMPILE)
     if artifact.format != "onnx":
         raise PackageError(f"artifact of format '{artifact.format}', not onnx", fix=_RECOMPILE)
     artifact.verify()

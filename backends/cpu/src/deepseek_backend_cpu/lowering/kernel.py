@@ -14,7 +14,7 @@ from deepseek_backend_cpu.lowering.emitter import Emitter
 from deepseek_backend_cpu.lowering.operands import clip_codes, is_codes, known_params
 from deepseek_core import Operand, Role, Unit
 
-__all__ = ["IntegerKernel", "accumulator_scale", "finish", "plain"]
+__all__ = ["IntegerKernel", "accumulator_scale", "finish", "mixture", "plain"]
 
 
 def plain(unit: Unit) -> str | None:
@@ -43,11 +43,6 @@ class IntegerKernel:
             return "its inputs are not all 8-bit with one scale each"
         return self._output_problem(unit) or self.special(unit)
 
-    def mixture(self, unit: Unit) -> str | None:
-        """Why the data types of `unit` do not go together; None when they do."""
-        types = {o.dtype for o in (*unit.operands(Role.DATA), *unit.outputs) if o.qparams is not None}
-        return "it mixes int8 and uint8 tensors" if len(types) > 1 else None
-
     def _output_problem(self, unit: Unit) -> str | None:
         numbers = [o for o in unit.outputs if o.qparams is not None or o.real.dtype in (ir.DataType.FLOAT, None)]
         if len({id(o.real) for o in numbers}) != len(numbers):
@@ -59,6 +54,12 @@ class IntegerKernel:
         if self.float_output and not any(o.qparams is not None for o in numbers):
             return None
         return "its output is not 8-bit with one scale"
+
+
+def mixture(unit: Unit) -> str | None:
+    """Why the data types of `unit` do not go together; None when they do."""
+    types = {o.dtype for o in (*unit.operands(Role.DATA), *unit.outputs) if o.qparams is not None}
+    return "it mixes int8 and uint8 tensors" if len(types) > 1 else None
 
 
 def finish(emit: Emitter, codes: ir.Value) -> None:

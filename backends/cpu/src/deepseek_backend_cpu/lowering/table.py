@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deepseek_backend_cpu.lowering import accumulate, elementwise, moves
-from deepseek_backend_cpu.lowering.kernel import IntegerKernel
+from deepseek_backend_cpu.lowering.kernel import IntegerKernel, mixture
 from deepseek_core import Unit
 
 __all__ = ["INTEGER_KERNELS", "computes", "integer_problem"]
@@ -11,12 +11,16 @@ __all__ = ["INTEGER_KERNELS", "computes", "integer_problem"]
 INTEGER_KERNELS: dict[str, IntegerKernel] = {**accumulate.KERNELS, **elementwise.KERNELS, **moves.KERNELS}
 
 
-def integer_problem(unit: Unit) -> str | None:
-    """Why no integer kernel runs `unit`; None when one does."""
+def integer_problem(unit: Unit, *, normalized: bool = False) -> str | None:
+    """Why no integer kernel runs `unit`; None when one does.
+
+    Args:
+        normalized: the model is, so int8 and uint8 tensors that still meet in a unit stay as they are.
+    """
     kernel = INTEGER_KERNELS.get(unit.op)
     if kernel is None:
         return f"ONNX Runtime has no integer kernel for {unit.op}"
-    return kernel.problem(unit)
+    return kernel.problem(unit) or (mixture(unit) if normalized else None)
 
 
 def computes(unit: Unit) -> bool:

@@ -36,10 +36,7 @@ def expose(model: QuantizedModel, names: Sequence[str]) -> None:
 
 def _tap(graph: ir.Graph, value: ir.Value) -> ir.Value:
     producer = value.producer()
-    if producer is None:
-        twin = ir.node("Identity", [value], name=f"{value.name}/tap")
-        graph.append(twin)
-    elif producer.op_type == _DQ:
+    if producer is not None and producer.op_type == _DQ:
         twin = _twin(graph, producer)
     elif (quantize := _quantize_behind(value)) is not None:
         twin = _twin(graph, quantize)

@@ -39,7 +39,7 @@ class Choice:
 
 def preset(model: QuantizedModel, kernel: str) -> Choice:
     """One kernel for every unit that has it."""
-    names = {unit.name: kernel_names(unit) for unit in model.all_units()}
+    names = {unit.name: kernel_names(unit, normalized=True) for unit in model.all_units()}
     return Choice(
         frozenset(n for n, found in names.items() if INT8 in found and (kernel == INT8 or kernel not in found))
     )
@@ -63,9 +63,9 @@ def choose(model: QuantizedModel, target: Target, options: CompileOptions, *, he
     for number, unit in enumerate(eligible):
         options.progress(f"measure {unit.name}", number / len(eligible))
         measured = measurer.unit(unit)
-        choice.latencies[unit.name] = {k: measured[k] for k in kernel_names(unit) if k in measured} or _estimates(
-            unit, target
-        )
+        choice.latencies[unit.name] = {
+            k: measured[k] for k in kernel_names(unit, normalized=True) if k in measured
+        } or _estimates(unit, target)
     inner = integer - {unit.name for unit in main}
     choice.integer = _cheapest(main, choice, measurer) | inner
     _compare(model, choice, measurer)
@@ -74,7 +74,7 @@ def choose(model: QuantizedModel, target: Target, options: CompileOptions, *, he
 
 
 def _estimates(unit: Unit, target: Target) -> dict[str, float]:
-    return {kernel: estimate(unit, kernel, target).seconds for kernel in kernel_names(unit)}
+    return {kernel: estimate(unit, kernel, target).seconds for kernel in kernel_names(unit, normalized=True)}
 
 
 def _cheapest(units: Sequence[Unit], choice: Choice, measurer: Measurer) -> frozenset[str]:
