@@ -30,10 +30,8 @@ def candidates(unit: Unit, target: Target) -> list[KernelCandidate]:
     """Candidates, the expected fastest first; measured where this machine has run such a unit before."""
     measured = known_latencies(unit, target)
     names = kernel_names(unit)
-    found = [
-        KernelCandidate(n, Cost.of(measured[n], Basis.MEASURED) if n in measured else estimate(unit, n, target))
-        for n in names
-    ]
+    costs = {n: Cost.of(measured[n], Basis.MEASURED) if n in measured else estimate(unit, n, target) for n in names}
+    found = [KernelCandidate(name, cost, options={"kernels": name}) for name, cost in costs.items()]
     return sorted(found, key=lambda candidate: candidate.estimate.seconds)
 
 

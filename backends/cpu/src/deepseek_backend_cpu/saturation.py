@@ -1,4 +1,4 @@
-"""Keep x86 CPUs without VNNI exact (docs/decisions/0003-x86-saturation.md).
+"""Keep x86 CPUs without VNNI exact (docs/decisions/0004-x86-saturation.md).
 
 Their u8 × s8 kernels add pairs of products in 16 bits with saturation (VPMADDUBSW). The u8 × u8 kernels widen first
 (VPMADDWD), and w·x = ((w + 128) − 128)·x: storing a weight as uint8 with its zero point moved by 128 gives the same
