@@ -53,12 +53,12 @@ def rows(path: Path, info: TensorInfo) -> int:
 
 
 def fit_one(array: NDArray[Any], info: TensorInfo, origin: str) -> NDArray[Any]:
-    """`array` as one value of the input `info`: a missing batch axis is added and the dtype cast where it is safe.
+    """`array` as one value of the input `info`: a missing batch axis is added.
 
     Raises:
         FeedError: shape or dtype do not fit, with the signature that would.
     """
-    array = _cast(array, info, origin)
+    array = _checked_dtype(array, info, origin)
     if info.shape is None or _matches(array.shape, info.shape):
         return array
     if _matches((1, *array.shape), info.shape):
@@ -77,7 +77,7 @@ def fit_many(array: NDArray[Any], info: TensorInfo, origin: str) -> list[NDArray
         FeedError: the array does not fit or is empty.
         CalibrationError: the array holds NaN or infinity.
     """
-    array = _cast(array, info, origin)
+    array = _checked_dtype(array, info, origin)
     if array.size == 0:
         raise CalibrationError(f"{origin}: the array is empty", fix="leave the file out")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -104,13 +104,14 @@ def _batch(info: TensorInfo) -> int:
     return max(first, 1) if isinstance(first, int) else 1
 
 
-def _cast(array: NDArray[Any], info: TensorInfo, origin: str) -> NDArray[Any]:
+def _checked_dtype(array: NDArray[Any], info: TensorInfo, origin: str) -> NDArray[Any]:
+    """Nothing is cast: uint8 pixels given for normalised floats are a mistake, not a format."""
     if info.dtype in (str(array.dtype), "unknown"):
         return array
-    wanted = np.dtype(info.dtype)
-    if not np.can_cast(array.dtype, wanted, "same_kind"):
-        raise FeedError(f"{origin}: dtype {array.dtype} does not fit input {signature((info,))}", fix="convert it")
-    return array.astype(wanted)
+    raise FeedError(
+        f"{origin}: dtype {array.dtype} does not fit input {signature((info,))}",
+        fix=f"save it with .astype('{info.dtype}') if its values are right",
+    )
 
 
 def _matches(shape: tuple[int, ...], pattern: tuple[int | str | None, ...]) -> bool:

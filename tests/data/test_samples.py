@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from deepseek_core.data import Samples
 from deepseek_core.data.arrays import fit_many
-from deepseek_core.errors import CalibrationError, FeedError
+from deepseek_core.errors import CalibrationError, DeepseekError, FeedError
 from deepseek_core.ir import TensorInfo
 
 X = TensorInfo("x", "float32", (1, 3))
@@ -33,7 +33,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
 def test_an_array_becomes_batches_of_the_models_size(
     tmp_path: Path, info: TensorInfo, shape: tuple[int, ...], batches: list[tuple[int, ...]]
 ) -> None:
-    np.save(tmp_path / "x.npy", np.zeros(shape))
+    np.save(tmp_path / "x.npy", np.zeros(shape, np.float32))
     samples = Samples(tmp_path / "x.npy", [info])
     assert [feeds["x"].shape for feeds in samples] == batches
     assert len(samples) == len(batches)
@@ -62,10 +62,11 @@ def test_a_limit_spreads_over_the_folder(tmp_path: Path) -> None:
     assert [int(f["x"][0, 0]) for f in Samples(tmp_path, [X], limit=3)] == [0, 3, 6]
 
 
-def test_safe_casts_only(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", np.ones((1, 3), np.float64))
-    (feeds,) = Samples(tmp_path, [X])
-    assert feeds["x"].dtype == np.float32
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.uint8])
+def test_no_dtype_is_cast(tmp_path: Path, dtype: type) -> None:
+    np.save(tmp_path / "x.npy", np.ones((1, 3), dtype))
+    with pytest.raises(DeepseekError, match=r"does not fit input x float32\[1, 3\]; save it with .astype\('float32'\)"):
+        list(Samples(tmp_path, [X]))
     with pytest.raises(FeedError, match="dtype float32 does not fit input y int64"):
         fit_many(np.ones(1, np.float32), Y, "y.npy")
 
