@@ -78,8 +78,12 @@ def scalar_conv(s: Setting, positions) -> dict:
     for n, m, *place in itertools.product(range(len(s.x)), range(outer), *map(range, positions)):
         total = 0
         for c, *tap in itertools.product(range(inner), *map(range, kernel)):
-            where = [p * stride + t * d - b for p, stride, t, d, b in zip(
-                place, s.attributes["strides"], tap, s.attributes["dilations"], pads, strict=True)]
+            where = [
+                p * stride + t * d - b
+                for p, stride, t, d, b in zip(
+                    place, s.attributes["strides"], tap, s.attributes["dilations"], pads, strict=True
+                )
+            ]
             weight = int(s.w[(m, c, *tap)]) - int(s.w_zero[m % len(s.w_zero)])
             total += s.padded(n, m // (outer // group) * inner + c, where) * weight
         sums[n, m, *place] = total
@@ -101,8 +105,12 @@ def scalar_conv_transpose(s: Setting, sizes) -> dict:
     sums = dict.fromkeys(itertools.product(range(len(s.x)), range(group * outer), *map(range, sizes)), 0)
     for n, c, *place in np.ndindex(*s.x.shape):
         for j, *tap in itertools.product(range(outer), *map(range, kernel)):
-            where = [p * stride + t * d - b for p, stride, t, d, b in zip(
-                place, s.attributes["strides"], tap, s.attributes["dilations"], s.attributes["pads"], strict=False)]
+            where = [
+                p * stride + t * d - b
+                for p, stride, t, d, b in zip(
+                    place, s.attributes["strides"], tap, s.attributes["dilations"], s.attributes["pads"], strict=False
+                )
+            ]
             index = (n, c // (channels // group) * outer + j, *where)
             if index in sums:
                 weight = int(s.w[(c, j, *tap)]) - int(s.w_zero[j % len(s.w_zero)])

@@ -86,7 +86,9 @@ def gemm_unit(a, b, bias, scales, **attributes):
 
 
 @settings(max_examples=100)
-@given(st.integers(0, 2**32), st.booleans(), st.booleans(), st.sampled_from([1.0, 0.5, 0.3]), st.sampled_from([1.0, 0.25]))
+@given(
+    st.integers(0, 2**32), st.booleans(), st.booleans(), st.sampled_from([1.0, 0.5, 0.3]), st.sampled_from([1.0, 0.25])
+)
 def test_a_gemm_unit_is_the_scalar_definition(run, scalar, seed, trans_a, trans_b, alpha, beta):
     rng = np.random.default_rng(seed)
     m, k, n = rng.integers(1, 5, 3)
@@ -103,7 +105,9 @@ def test_a_gemm_unit_is_the_scalar_definition(run, scalar, seed, trans_a, trans_
 
 
 def test_a_bias_wraps_the_accumulator(run):
-    nodes, constants = gemm_unit(np.full((1, 2), 255, np.uint8), np.full((2, 1), 127, np.int8), np.array([2**31 - 1], np.int32), (1, 1, 1))
+    nodes, constants = gemm_unit(
+        np.full((1, 2), 255, np.uint8), np.full((2, 1), 127, np.int8), np.array([2**31 - 1], np.int32), (1, 1, 1)
+    )
     constants["ys"] = np.float32(2**24)
     y = run(nodes, {"a": np.full((1, 2), 255, np.uint8)}, ["y", "real"], constants)
     assert y["real"].item() == np.float32(2**31 - 1 + 2 * 127 * 130 - 2**32)

@@ -100,9 +100,16 @@ def test_bodies_have_the_same_numerics(run, captured):
     body = rest if captured else [*dequantize, *rest]
     result = [helper.make_tensor_value_info("y", 3, (9, 9))]
     then = helper.make_graph(body, "then", [], result)
-    other = helper.make_graph([helper.make_node("Identity", ["x"], ["y_else"])], "else", [], [
-        helper.make_tensor_value_info("y_else", 3, (9, 9))])
-    nodes = [*(dequantize if captured else []), helper.make_node("If", ["c"], ["out"], then_branch=then, else_branch=other)]
+    other = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y_else"])],
+        "else",
+        [],
+        [helper.make_tensor_value_info("y_else", 3, (9, 9))],
+    )
+    nodes = [
+        *(dequantize if captured else []),
+        helper.make_node("If", ["c"], ["out"], then_branch=then, else_branch=other),
+    ]
     assert (run(nodes, {"x": CODES, "c": np.array(True)}, ["out"], CONSTANTS)["out"] == TIES).all()
     assert (run(nodes, {"x": CODES, "c": np.array(False)}, ["out"], CONSTANTS)["out"] == CODES).all()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -66,13 +65,8 @@ def _coerced(run: Operation, axis: int) -> Operation:
 
     def matrix(x: Value) -> tuple[Value, ...]:
         values: Array = real(x)
-        rows = math.prod(values.shape[: axis % values.ndim if axis < 0 else axis])
-        (result,) = run(values.reshape(rows, -1))
-        return (_shaped(result, values.shape),)
+        split = axis if axis >= 0 else axis + values.ndim
+        rows = values.reshape(math.prod(values.shape[:split]), math.prod(values.shape[split:]))
+        return (real(run(rows)[0]).reshape(values.shape),)
 
     return matrix
-
-
-def _shaped(value: Any, shape: tuple[int, ...]) -> Array:
-    array: Array = value.reshape(shape)
-    return array
