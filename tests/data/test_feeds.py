@@ -13,8 +13,8 @@ Y = TensorInfo("y", "uint8", ("N",))
 
 
 def test_feeds_by_name_and_from_npz(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", np.arange(3.0))
-    np.savez(tmp_path / "y.npz", y=np.zeros(4, np.int64))
+    np.save(tmp_path / "x.npy", np.arange(3, dtype=np.float32))
+    np.savez(tmp_path / "y.npz", y=np.zeros(4, np.uint8))
     feeds = read_feeds([("x", tmp_path / "x.npy"), (None, tmp_path / "y.npz")], [X, Y])
     assert (feeds["x"].shape, feeds["x"].dtype, feeds["y"].shape) == ((1, 3), np.float32, (4,))
 
