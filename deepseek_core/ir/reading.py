@@ -18,7 +18,7 @@ _EXPORT = "export the model to ONNX, for example with torch.onnx.export"
 _OTHERS = (
     (0, b"PK\x03\x04", "a zip archive (a PyTorch checkpoint, or a .ds package)", _EXPORT),
     (0, b"\x1f\x8b", "gzip-compressed", "unpack it first"),
-    (0, b"\x80\x02", "a pickle", _EXPORT),
+    *((0, bytes((0x80, version)), "a pickle", _EXPORT) for version in (2, 3, 4, 5)),
     (0, b"\x89HDF", "an HDF5 (Keras) file", "convert it with tf2onnx"),
     (4, b"TFL3", "a TensorFlow Lite model", "convert it with tf2onnx"),
     (0, b"version https://git-lfs", "a Git LFS pointer, not the model itself", "fetch the file with git lfs pull"),

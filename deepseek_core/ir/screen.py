@@ -126,6 +126,7 @@ def _tensor_problems(tensor: onnx.TensorProto, place: str) -> Iterator[Problem]:
         yield Problem(place, f"has the unknown data type {tensor.data_type}", "upgrade deepseek-core, or export again")
         return
     elif tensor.data_location == onnx.TensorProto.EXTERNAL:
+        yield from _external_problems(tensor, place)
         return
     elif tensor.HasField("raw_data"):
         wanted, found = -(-elements * bits // 8), len(tensor.raw_data)
@@ -133,6 +134,12 @@ def _tensor_problems(tensor: onnx.TensorProto, place: str) -> Iterator[Problem]:
         wanted, found = _entries(tensor.data_type, bits, elements), _stored(tensor)
     if wanted != found:
         yield Problem(place, f"has shape {list(tensor.dims)} but {found} of {wanted} values or bytes of data", _AGAIN)
+
+
+def _external_problems(tensor: onnx.TensorProto, place: str) -> Iterator[Problem]:
+    for entry in tensor.external_data:
+        if entry.key in ("offset", "length") and not (entry.value.isascii() and entry.value.isdecimal()):
+            yield Problem(place, f"says '{entry.value}' for the {entry.key} of its external data", _AGAIN)
 
 
 def _entries(data_type: int, bits: int, elements: int) -> int:

@@ -75,8 +75,9 @@ def _skeleton(model: ir.Model) -> ir.Model:
 
 
 def _forget_shapes(graph: onnx.GraphProto) -> None:
+    constants = {tensor.name for tensor in graph.initializer}
     for value in (*graph.value_info, *graph.output):
-        if value.type.HasField("tensor_type"):
+        if value.type.HasField("tensor_type") and value.name not in constants:
             value.type.tensor_type.ClearField("shape")
     for node in graph.node:
         for attribute in node.attribute:

@@ -39,6 +39,7 @@ def build() -> Build:
         inputs: Mapping[str, tuple[str, list[int | str] | None]],
         outputs: list[str],
         constants: Mapping[str, Any] | None = None,
+        *,
         opset: int = 21,
         domains: Mapping[str, int] | None = None,
         functions: list[onnx.FunctionProto] | None = None,

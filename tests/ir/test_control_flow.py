@@ -265,7 +265,7 @@ def test_a_value_of_one_branch_is_unknown_in_the_other(build, body):
         {"c": ("bool", []), "x": ("float", [3])},
         ["y"],
     )
-    with pytest.raises(ModelError, match="node 'Abs' .*reads 'v', which nothing produces"):
+    with pytest.raises(ModelError, match=r"node 'Abs' .*reads 'v', which nothing produces"):
         load_model(proto)
 
 

@@ -153,7 +153,7 @@ def gemm_constants(transposed, columns):
 @pytest.mark.parametrize("transposed", [0, 1])
 @pytest.mark.parametrize("columns", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
-def test_gemm(alpha, transposed, columns, bias, build, run_ort):
+def test_gemm(*, alpha, transposed, columns, bias, build, run_ort):
     inputs = [*A, *B, "c" if bias else "", *Y]
     node = ("com.microsoft::QGemm", inputs, ["y"], {"alpha": alpha, "transB": transposed})
     proto = build([node], {"a": ("uint8", [4, 6])}, ["y"], gemm_constants(transposed, columns), domains=MS)
@@ -282,7 +282,7 @@ def zero_of(dtype):
 
 
 @pytest.mark.parametrize(("domain", "quantize", "dequantize", "dtype"), VENDOR)
-def test_vendor_pairs_move_to_the_default_domain(domain, quantize, dequantize, dtype, build, ops):
+def test_vendor_pairs_move_to_the_default_domain(*, domain, quantize, dequantize, dtype, build, ops):
     nodes = [
         (f"{domain}::{quantize}", ["x", "s", "z"], ["q"], {"vendor": 1} if domain != "com.microsoft" else {}),
         (f"{domain}::{dequantize}", ["q", "s", "z"], ["y"]),

@@ -8,6 +8,8 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from deepseek_core.errors import ModelError
+from deepseek_core.ir.checks.report import refuse
+from deepseek_core.ir.checks.structure import scope_problems
 
 __all__ = ["inline"]
 
@@ -19,22 +21,30 @@ def inline(model: ir.Model) -> None:
     """Replace calls of local functions by their bodies and drop the functions.
 
     Raises:
-        ModelError: functions call each other in a circle, or expand beyond all bounds.
+        ModelError: a function is malformed, functions call each other in a circle, or expand beyond all bounds.
     """
     if not model.functions:
         return
+    refuse(problem for function in model.functions.values() for problem in scope_problems(function.graph))
     if (size := _expanded_size(model)) > _LIMIT:
         raise ModelError(
             f"the model's local functions expand to {size} nodes", fix="export the model without nested functions"
         )
     try:
         common.InlinePass()(model)
-    except (ir.passes.InvariantError, ir.passes.PassError, ValueError, KeyError) as error:
+    except (ir.passes.InvariantError, RuntimeError, ValueError) as error:
         raise ModelError(
-            f"local functions cannot be inlined: {error.__cause__ or error}",
+            f"local functions cannot be inlined: {_root(error)}",
             fix="inline them with onnx.inliner before loading",
         ) from error
     model.functions.clear()
+
+
+def _root(error: BaseException) -> str:
+    """The innermost reason: the library wraps it in the printed form of whole nodes."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _expanded_size(model: ir.Model) -> int:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from deepseek_core.ir.checks.report import Problem, where
 from deepseek_core.ir.units import subgraphs
 
-__all__ = ["structure_problems"]
+__all__ = ["scope_problems", "structure_problems"]
 
 _AGAIN = "export the model again, or correct the tool that wrote it"
 _CANONICAL = "run deepseek_core.ir.canonical.canonicalize on the model"
@@ -27,12 +27,21 @@ def structure_problems(model: ir.Model) -> Iterator[Problem]:
     for value in model.graph.inputs:
         if value.type is None or value.dtype is ir.DataType.UNDEFINED:
             yield Problem(where(value), "is an input without an element type", _AGAIN)
+    for node in model.graph.all_nodes():
+        for attribute in node.attributes.values():
+            if attribute.is_ref():
+                yield Problem(where(node), f"attribute '{attribute.name}' refers to a function's, outside one", _AGAIN)
     yield from _name_problems(model)
-    yield from _scope_problems(model.graph, set())
+    yield from scope_problems(model.graph)
 
 
-def _scope_problems(graph: ir.Graph, visible: set[ir.Value]) -> Iterator[Problem]:
-    """Walk in execution order; `visible` holds the values that exist so far, outer scopes included."""
+def scope_problems(graph: ir.Graph, visible: set[ir.Value] | None = None) -> Iterator[Problem]:
+    """Values that a node reads before, or without, their being there, in execution order.
+
+    Args:
+        visible: values of the outer scopes that exist so far.
+    """
+    visible = set() if visible is None else visible
     own = {*graph.inputs, *graph.initializers.values()} - visible
     visible |= own
     for value in graph.initializers.values():
@@ -43,7 +52,7 @@ def _scope_problems(graph: ir.Graph, visible: set[ir.Value]) -> Iterator[Problem
     for node in graph:
         yield from _node_problems(node, visible)
         for body in subgraphs(node):
-            yield from _scope_problems(body, visible)
+            yield from scope_problems(body, visible)
         visible.update(node.outputs)
         own.update(node.outputs)
     for value in graph.outputs:
@@ -60,9 +69,6 @@ def _node_problems(node: ir.Node, visible: set[ir.Value]) -> Iterator[Problem]:
             reason = "is produced later or in another scope" if produced else "nothing produces"
             fix = "sort the nodes" if produced else _AGAIN
             yield Problem(where(node), f"reads '{value.name}', which {reason}", fix)
-    for attribute in node.attributes.values():
-        if attribute.is_ref():
-            yield Problem(where(node), f"attribute '{attribute.name}' refers to a function's, outside one", _AGAIN)
 
 
 def _name_problems(model: ir.Model) -> Iterator[Problem]:

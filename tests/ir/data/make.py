@@ -57,7 +57,7 @@ def convnet(opset: int = 17, width: int = 4) -> onnx.ModelProto:
         numpy_helper.from_array(np.float32(0), "zero"),
         numpy_helper.from_array(np.float32(6), "six"),
     ]
-    return _model("convnet", nodes, [1, 3, 8, 8], [1, 5], initializers, opset)
+    return _model("convnet", nodes, inputs=[1, 3, 8, 8], outputs=[1, 5], initializers=initializers, opset=opset)
 
 
 def attention(opset: int = 17, width: int = 8) -> onnx.ModelProto:
@@ -80,7 +80,9 @@ def attention(opset: int = 17, width: int = 8) -> onnx.ModelProto:
         helper.make_node("MatMul", ["h", "wo"], ["o"], "project"),
         helper.make_node("Add", ["x", "o"], ["y"], "residual"),
     ]
-    return _model("attention", nodes, [1, width, width], [1, width, width], initializers, opset)
+    return _model(
+        "attention", nodes, inputs=[1, width, width], outputs=[1, width, width], initializers=initializers, opset=opset
+    )
 
 
 def samples(model: onnx.ModelProto, count: int = SAMPLES) -> list[dict[str, np.ndarray]]:
@@ -90,7 +92,7 @@ def samples(model: onnx.ModelProto, count: int = SAMPLES) -> list[dict[str, np.n
     return [{"x": rng.normal(size=shape).astype(np.float32)} for _ in range(count)]
 
 
-def _model(name, nodes, inputs, outputs, initializers, opset):  # type: ignore[no-untyped-def]
+def _model(name, nodes, *, inputs, outputs, initializers, opset):  # type: ignore[no-untyped-def]
     graph = helper.make_graph(
         nodes,
         name,
@@ -169,7 +171,8 @@ def _projection() -> onnx.ModelProto:
     """A single 64 × 16 MatMul for weight-only quantization in blocks."""
     weights = np.random.default_rng(0).normal(0, 0.4, (64, 16)).astype(np.float32)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], "project")]
-    return _model("projection", nodes, [1, 4, 64], [1, 4, 16], [numpy_helper.from_array(weights, "w")], 21)
+    initializers = [numpy_helper.from_array(weights, "w")]
+    return _model("projection", nodes, inputs=[1, 4, 64], outputs=[1, 4, 16], initializers=initializers, opset=21)
 
 
 def quark_models(folder: Path) -> None:
