@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, overload
@@ -16,6 +19,8 @@ from deepseek_core.errors import StorageError
 __all__ = ["atomic_write", "check_writable"]
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_STALE = 3600.0
+"""Seconds after which a temporary file may be what a killed writer left."""
 
 
 @overload
@@ -32,8 +37,8 @@ def atomic_write(path: str | os.PathLike[str], mode: Literal["wb", "w"] = "wb") 
 
     The data goes to a hidden temporary file in the same folder, is flushed to the disk and renamed. On any
     exception, KeyboardInterrupt included, the temporary file is removed and the old file is intact; a killed
-    process can leave a `.<name>.<random>.tmp` behind, never a damaged `path`. A symbolic link is followed and
-    the permissions of an existing file are kept.
+    process can leave a `.<name>.<random>.tmp` behind, never a damaged `path`, and a later write of `path` removes
+    it. A symbolic link is followed and the permissions of an existing file are kept.
 
     Args:
         path: file to create or replace; its folder must exist.
@@ -43,11 +48,13 @@ def atomic_write(path: str | os.PathLike[str], mode: Literal["wb", "w"] = "wb") 
         StorageError: the disk is full, or the folder is missing or not writable.
     """
     final = Path(os.path.realpath(path))
-    temporary = final.with_name(f".{final.name[:64]}.{secrets.token_hex(8)}.tmp")
+    _sweep(final)
+    temporary = final.with_name(f"{_prefix(final)}{secrets.token_hex(8)}.tmp")
     try:
         with _open(temporary, final, mode) as file:
             yield file
             file.flush()
+            os.utime(temporary)  # not stale between losing the lock and the rename
             os.fsync(file.fileno())
         temporary.replace(final)
         _sync_folder(final.parent)
@@ -78,9 +85,49 @@ def _open(temporary: Path, final: Path, mode: Literal["wb", "w"]) -> IO[Any]:
     if final.exists() and not final.is_file():
         raise StorageError(f"cannot write '{final}': it is a folder or device", fix="name a regular file")
     file = temporary.open("xb" if mode == "wb" else "x", encoding=None if mode == "wb" else "utf-8")
+    _lock(file.fileno())
     with contextlib.suppress(OSError):
         temporary.chmod(stat.S_IMODE(final.stat().st_mode))
     return file
+
+
+def _prefix(final: Path) -> str:
+    return f".{final.name[:64]}."
+
+
+def _lock(descriptor: int) -> bool:
+    """Mark a temporary file as one that is being written; the system drops the mark however the process ends."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another process has it, or the file system has no locks
+        return False
+    return True
+
+
+def _sweep(final: Path) -> None:
+    """Remove what killed writers of `final` left behind: old temporary files that nobody has locked."""
+    if sys.platform == "win32":
+        return
+    name = re.compile(re.escape(_prefix(final)) + r"[0-9a-f]{16}\.tmp")
+    with contextlib.suppress(OSError):
+        for path in final.parent.iterdir():
+            if name.fullmatch(path.name):
+                with contextlib.suppress(OSError):
+                    _remove_stale(path)
+
+
+def _remove_stale(temporary: Path) -> None:
+    descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and time.time() - found.st_mtime > _STALE and _lock(descriptor):
+            temporary.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

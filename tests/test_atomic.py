@@ -212,6 +212,74 @@ def test_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not leftovers(tmp_path)
 
 
+WRITE_AND_WAIT = """
+    import sys, time
+    from deepseek_core.atomic import atomic_write
+    with atomic_write(sys.argv[1]) as file:
+        file.write(b"x" * 100_000)
+        print("written", flush=True)
+        time.sleep(20)
+"""
+
+
+def age(folder: Path, hours: float) -> None:
+    for name in leftovers(folder):
+        os.utime(folder / name, (time.time() - hours * 3600,) * 2)
+
+
+def test_what_a_killed_writer_left_is_swept_after_an_hour(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    with script(WRITE_AND_WAIT, path) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        child.send_signal(signal.SIGKILL)
+    (left,) = leftovers(tmp_path)
+    check_writable(path)
+    assert leftovers(tmp_path) == [left]
+    age(tmp_path, hours=1.1)
+    for other in ("b.bin", "a", "a.bin.b", "..bin"):
+        check_writable(tmp_path / other)
+    assert leftovers(tmp_path) == [left]
+    check_writable(path)
+    assert not leftovers(tmp_path)
+    assert path.read_bytes() == b"old"
+
+
+def test_living_writer_is_not_swept(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    with script(WRITE_AND_WAIT, path) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        age(tmp_path, hours=100)
+        check_writable(path)
+        assert len(leftovers(tmp_path)) == 1
+        child.send_signal(signal.SIGKILL)
+    check_writable(path)
+    assert not leftovers(tmp_path)
+
+
+def test_file_is_fresh_when_it_loses_its_lock(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    with atomic_write(path) as file:
+        file.write(b"x")
+        file.flush()
+        age(tmp_path, hours=2)
+    assert time.time() - path.stat().st_mtime < 3600
+
+
+def test_sweeping_follows_no_link_and_waits_for_no_pipe(tmp_path: Path) -> None:
+    path, kept = tmp_path / "a.bin", tmp_path / "kept"
+    kept.write_bytes(b"x")
+    (tmp_path / ".a.bin.0123456789abcdef.tmp").symlink_to(kept)
+    os.mkfifo(tmp_path / ".a.bin.fedcba9876543210.tmp")
+    (tmp_path / ".a.bin.0000000000000000.tmp").mkdir()
+    age(tmp_path, hours=2)
+    check_writable(path)
+    assert kept.read_bytes() == b"x"
+    assert len(leftovers(tmp_path)) == 3
+
+
 def test_writability_is_found_out_without_touching_anything(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     check_writable(path)
