@@ -106,6 +106,7 @@ def run() -> Run:
         outputs: Sequence[str],
         constants: Mapping[str, Array] | None = None,
         taps: Sequence[str] = (),
+        *,
         opset: int = 21,
     ) -> dict[str, Array]:
         model = QuantizedModel(ir.from_proto(_build(nodes, feeds, outputs, constants, opset)))

@@ -52,13 +52,12 @@ def test_ties_go_to_even_and_ends_saturate(scalar, dtype, data, halves, exponent
     assert int(code) == min(max(nearest + zero, low), high)
 
 
-@given(dtypes, st.data(), st.integers(-(2**31), 2**31 - 1), scales, scales, scales)
-@example(np.dtype(np.int8), None, 2**31 - 1, 1.0, 1.0, 1.0)
-@example(np.dtype(np.int8), None, -(2**31), 1.0, 1.0, 1.0)
-def test_requantize_is_the_scalar_definition(scalar, dtype, data, accumulator, x_scale, w_scale, y_scale):
+@given(dtypes, st.integers(-(2**15), 2**16), st.integers(-(2**31), 2**31 - 1), st.tuples(scales, scales, scales))
+@example(np.dtype(np.int8), 3, 2**31 - 1, (1.0, 1.0, 1.0))
+@example(np.dtype(np.int8), 3, -(2**31), (1.0, 1.0, 1.0))
+def test_requantize_is_the_scalar_definition(scalar, dtype, zero, accumulator, triple):
     low, high = integer_range(dtype)
-    zero = 3 if data is None else data.draw(st.integers(low, high))
-    zero = min(zero, high)
+    zero, (x_scale, w_scale, y_scale) = min(max(zero, low), high), triple
     source = np.asarray(np.float32(x_scale) * np.float32(w_scale))
     with np.errstate(all="ignore"):
         (code,) = requantize(

@@ -8,10 +8,10 @@ from onnx import TensorProto, helper
 
 from deepseek_core.errors import ModelError
 
-F, I, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 
-def value(name, kind=F, shape=None):
+def value(name, kind=FLOAT, shape=None):
     return helper.make_tensor_value_info(name, kind, shape)
 
 
@@ -22,7 +22,7 @@ def body(nodes, inputs, outputs, name="body"):
 def counting_loop(*, scan=True, stop_at=None):
     """total += i; each trip gives total (a scalar) and [total, −total]."""
     nodes = [
-        helper.make_node("Cast", ["i"], ["step"], to=F),
+        helper.make_node("Cast", ["i"], ["step"], to=FLOAT),
         helper.make_node("Add", ["total_in", "step"], ["total"]),
         helper.make_node("Neg", ["total"], ["minus"]),
         helper.make_node("Unsqueeze", ["total", "zero"], ["one"]),
@@ -30,10 +30,10 @@ def counting_loop(*, scan=True, stop_at=None):
         helper.make_node("Concat", ["one", "other"], ["pair"], axis=0),
         helper.make_node("Less", ["total", "limit"], ["more"]),
     ]
-    outputs = [value("more", B, []), value("total", F, [])]
+    outputs = [value("more", BOOL, []), value("total", FLOAT, [])]
     if scan:
-        outputs += [value("total", F, []), value("pair", F, [2])]
-    inner = body(nodes, [value("i", I, []), value("c", B, []), value("total_in", F, [])], outputs)
+        outputs += [value("total", FLOAT, []), value("pair", FLOAT, [2])]
+    inner = body(nodes, [value("i", INT, []), value("c", BOOL, []), value("total_in", FLOAT, [])], outputs)
     results = ["last", "totals", "pairs"] if scan else ["last"]
     return helper.make_node("Loop", ["trips", "", "start"], results, body=inner), results
 
@@ -69,7 +69,11 @@ def test_a_loop_without_trips_gives_its_input_and_nothing(run):
 def scan_node(**attributes):
     """A running sum over slices; each slice gives the sum so far."""
     nodes = [helper.make_node("Add", ["state", "slice"], ["sum"]), helper.make_node("Identity", ["sum"], ["copy"])]
-    inner = body(nodes, [value("state", F, [2]), value("slice", F, [2])], [value("sum", F, [2]), value("copy", F, [2])])
+    inner = body(
+        nodes,
+        [value("state", FLOAT, [2]), value("slice", FLOAT, [2])],
+        [value("sum", FLOAT, [2]), value("copy", FLOAT, [2])],
+    )
     return helper.make_node("Scan", ["start", "x"], ["end", "sums"], body=inner, num_scan_inputs=1, **attributes)
 
 
@@ -105,7 +109,7 @@ def test_a_scan_over_nothing(run, axis, shape):
 
 def test_streams_of_different_length_are_refused(run):
     nodes = [helper.make_node("Add", ["a", "b"], ["sum"])]
-    inner = body(nodes, [value("a", F, []), value("b", F, [])], [value("sum", F, [])])
+    inner = body(nodes, [value("a", FLOAT, []), value("b", FLOAT, [])], [value("sum", FLOAT, [])])
     node = helper.make_node("Scan", ["x", "y"], ["z"], "scan", body=inner, num_scan_inputs=2)
     with pytest.raises(ModelError, match=r"node 'scan' \(Scan\): its inputs have \[2, 3\] slices"):
         run([node], {"x": np.zeros(2, np.float32), "y": np.zeros(3, np.float32)}, ["z"])
@@ -121,17 +125,20 @@ def test_nested_bodies_see_what_is_around_them(run):
     innermost = body(
         [helper.make_node("Add", ["s", "outer"], ["t"]), helper.make_node("Add", ["t", "middle"], ["u"]),
          helper.make_node("Identity", ["c3"], ["d3"])],
-        [value("i3", I, []), value("c3", B, []), value("s", F, [])], [value("d3", B, []), value("u", F, [])], "innermost",
+        [value("i3", INT, []), value("c3", BOOL, []), value("s", FLOAT, [])],
+        [value("d3", BOOL, []), value("u", FLOAT, [])], "innermost",
     )  # fmt: skip
     then = body(
-        [helper.make_node("Neg", ["acc"], ["middle"]), helper.make_node("Loop", ["two", "", "acc"], ["v"], body=innermost)],
-        [], [value("v", F, [])], "then",
+        [helper.make_node("Neg", ["acc"], ["middle"]),
+         helper.make_node("Loop", ["two", "", "acc"], ["v"], body=innermost)],
+        [], [value("v", FLOAT, [])], "then",
     )  # fmt: skip
-    other = body([helper.make_node("Identity", ["acc"], ["w"])], [], [value("w", F, [])], "else")
+    other = body([helper.make_node("Identity", ["acc"], ["w"])], [], [value("w", FLOAT, [])], "else")
     loop = body(
         [helper.make_node("If", ["c1"], ["acc_out"], then_branch=then, else_branch=other),
          helper.make_node("Identity", ["c1"], ["d1"])],
-        [value("i1", I, []), value("c1", B, []), value("acc", F, [])], [value("d1", B, []), value("acc_out", F, [])], "loop",
+        [value("i1", INT, []), value("c1", BOOL, []), value("acc", FLOAT, [])],
+        [value("d1", BOOL, []), value("acc_out", FLOAT, [])], "loop",
     )  # fmt: skip
     nodes = [helper.make_node("Neg", ["x"], ["outer"]), helper.make_node("Loop", ["two", "", "x"], ["y"], body=loop)]
     result = run(nodes, {"x": np.array(3, np.float32)}, ["y"], {"two": np.array(2)})
@@ -153,8 +160,8 @@ def test_a_quantized_unit_in_a_loop_runs_on_codes(run):
     kind = TensorProto.INT8
     inner = body(
         nodes,
-        [value("i", I, []), value("c", B, []), value("q_in", kind, [1, 2])],
-        [value("d", B, []), value("q", kind, [1, 2])],
+        [value("i", INT, []), value("c", BOOL, []), value("q_in", kind, [1, 2])],
+        [value("d", BOOL, []), value("q", kind, [1, 2])],
     )
     loop = helper.make_node("Loop", ["three", "", "q0"], ["y"], body=inner)
     w = np.array([[3, 1], [-1, 2]], np.int8)
@@ -186,10 +193,10 @@ def test_optionals(run):
     result = run(nodes, {"x": np.array([2], np.float32)}, ["has", "y"], opset=18)
     assert result["has"]
     assert result["y"].tolist() == [2]
-    kind = helper.make_tensor_type_proto(F, [1])
+    kind = helper.make_tensor_type_proto(FLOAT, [1])
     empty = [
         helper.make_node("Optional", [], ["none"], type=kind),
         helper.make_node("OptionalGetElement", ["none"], ["y"], "get"),
     ]
-    with pytest.raises(ModelError, match="'get' .* reads an empty optional"):
+    with pytest.raises(ModelError, match=r"'get' .* reads an empty optional"):
         run(empty, {"x": np.array([2], np.float32)}, ["y"], opset=18)

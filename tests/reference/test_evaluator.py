@@ -109,7 +109,7 @@ def test_values_end_with_their_last_reader(build):
     evaluator = Evaluator(model(build, nodes, outputs=("v20",)), ["v3"])
     sizes = []
     program = evaluator._program
-    scope = dict(program.constants) | {v: X for v in evaluator._inputs.values()}
+    scope = dict(program.constants) | dict.fromkeys(evaluator._inputs.values(), X)
     for step in program._steps:
         program._steps, rest = [step], program._steps
         program.run(scope)

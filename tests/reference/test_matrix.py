@@ -87,9 +87,12 @@ def gemm_unit(a, b, bias, scales, **attributes):
 
 @settings(max_examples=100)
 @given(
-    st.integers(0, 2**32), st.booleans(), st.booleans(), st.sampled_from([1.0, 0.5, 0.3]), st.sampled_from([1.0, 0.25])
+    st.integers(0, 2**32),
+    st.tuples(st.booleans(), st.booleans()),
+    st.tuples(st.sampled_from([1.0, 0.5, 0.3]), st.sampled_from([1.0, 0.25])),
 )
-def test_a_gemm_unit_is_the_scalar_definition(run, scalar, seed, trans_a, trans_b, alpha, beta):
+def test_a_gemm_unit_is_the_scalar_definition(run, scalar, seed, transposed, factors):
+    (trans_a, trans_b), (alpha, beta) = transposed, factors
     rng = np.random.default_rng(seed)
     m, k, n = rng.integers(1, 5, 3)
     a, b = integers(rng, np.uint8, (m, k)), integers(rng, np.int8, (k, n))

@@ -58,10 +58,14 @@ def test_qlinear_conv_is_the_same(run, build, geometry, x_type, w_type):
     channels = w_shape[0]
     per_channel = w_type is S8
     constants = {
-        **{"xs": np.float32(0.02), "xz": x_type(7), "w": codes(rng, w_type, w_shape)},
+        "xs": np.float32(0.02),
+        "xz": x_type(7),
+        "w": codes(rng, w_type, w_shape),
         "ws": rng.uniform(0.001, 0.01, channels).astype(np.float32) if per_channel else np.float32(0.004),
         "wz": np.zeros(channels, w_type) if per_channel else w_type(101),
-        **{"ys": np.float32(0.09), "yz": x_type(11), "b": rng.integers(-9999, 9999, channels).astype(np.int32)},
+        "ys": np.float32(0.09),
+        "yz": x_type(11),
+        "b": rng.integers(-9999, 9999, channels).astype(np.int32),
     }
     node = helper.make_node("QLinearConv", ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["y"], **attributes)
     feeds = {"x": codes(rng, x_type, x_shape)}
@@ -71,9 +75,13 @@ def test_qlinear_conv_is_the_same(run, build, geometry, x_type, w_type):
 
 def qdq_conv(rng, x_type, activation):
     constants = {
-        **{"xs": np.float32(0.02), "xz": x_type(7), "w": codes(rng, S8, (12, 6, 3, 3))},
-        **{"ws": rng.uniform(0.001, 0.01, 12).astype(np.float32), "wz": np.zeros(12, S8)},
-        **{"ys": np.float32(0.05), "yz": x_type(0 if x_type is U8 else -128)},
+        "xs": np.float32(0.02),
+        "xz": x_type(7),
+        "w": codes(rng, S8, (12, 6, 3, 3)),
+        "ws": rng.uniform(0.001, 0.01, 12).astype(np.float32),
+        "wz": np.zeros(12, S8),
+        "ys": np.float32(0.05),
+        "yz": x_type(0 if x_type is U8 else -128),
         "b": rng.integers(-9999, 9999, 12).astype(np.int32),
     }
     constants["bs"] = constants["xs"] * constants["ws"]
@@ -116,10 +124,13 @@ def test_qlinear_matmul_is_the_same(run, build, seed, types, by_column):
     m, k, n = rng.integers(1, 40, 3)
     by_column = by_column and types[1] is S8
     constants = {
-        **{"as": np.float32(0.03), "az": codes(rng, types[0], ()), "b": codes(rng, types[1], (k, n))},
+        "as": np.float32(0.03),
+        "az": codes(rng, types[0], ()),
+        "b": codes(rng, types[1], (k, n)),
         "bs": rng.uniform(0.001, 0.02, n).astype(np.float32) if by_column else np.float32(0.01),
         "bz": np.zeros(n, S8) if by_column else codes(rng, types[1], ()),
-        **{"ys": np.float32(0.11), "yz": codes(rng, types[0], ())},
+        "ys": np.float32(0.11),
+        "yz": codes(rng, types[0], ()),
     }
     node = helper.make_node("QLinearMatMul", ["a", "as", "az", "b", "bs", "bz", "ys", "yz"], ["y"])
     feeds = {"a": codes(rng, types[0], (m, k))}
@@ -189,7 +200,10 @@ def test_contrib_operators_are_within_one_code(run, build, op, dtype):
 def test_qgemm_is_the_same(run, build, with_output):
     rng = np.random.default_rng(8)
     constants = {
-        **{"as": np.float32(0.02), "az": U8(120), "b": codes(rng, S8, (7, 20)), "bz": np.zeros(7, S8)},
+        "as": np.float32(0.02),
+        "az": U8(120),
+        "b": codes(rng, S8, (7, 20)),
+        "bz": np.zeros(7, S8),
         "bs": rng.uniform(0.001, 0.01, 7).astype(np.float32),
         "c": rng.integers(-5000, 5000, 7).astype(np.int32),
         **({"ys": np.float32(0.06), "yz": U8(100)} if with_output else {}),
