@@ -9,29 +9,41 @@ every partial sum exactly (then the order of summation cannot matter), so that B
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek_core.reference.codes import integer_range
+from deepseek_core.reference.codes import integer_range, is_integer
 from deepseek_core.reference.numerics import narrow
 from deepseek_core.reference.values import Accumulated, Array, Dequantized, Value, real
 
-__all__ = ["accumulate", "finish", "product_scale"]
-
-Contraction = Callable[[Array, Array], Array]
+__all__ = ["Sums", "accumulate", "finish", "is_codes", "product_scale"]
 
 
-def accumulate(x: Dequantized, w: Dequantized, terms: int, contract: Contraction) -> Array:
-    """Exact sums of products of centred codes, as int64.
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What an accumulating operation sums.
 
-    Args:
+    Attributes:
+        of: sums of products of two arrays of one dtype, float32, float64 or int64, in that dtype.
         terms: products behind one sum, at most.
-        contract: the sums of products of two arrays of one dtype, float32, float64 or int64.
     """
-    dtype = _exact_type(_reach(x) * _reach(w) * terms)
-    return contract(_centred(x, dtype), _centred(w, dtype)).astype(np.int64)
+
+    of: Callable[[Array, Array], Array]
+    terms: int
+
+
+def is_codes(value: Value) -> TypeGuard[Dequantized]:
+    """Whether a value has integer codes that an int32 accumulator takes."""
+    return isinstance(value, Dequantized) and is_integer(value.codes.dtype)
+
+
+def accumulate(x: Dequantized, w: Dequantized, sums: Sums) -> Array:
+    """Exact sums of products of centred codes, as int64."""
+    dtype = _exact_type(_reach(x) * _reach(w) * sums.terms)
+    return sums.of(_centred(x, dtype), _centred(w, dtype)).astype(np.int64)
 
 
 def product_scale(x: Array, w: Array) -> NDArray[np.float32]:

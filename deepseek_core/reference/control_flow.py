@@ -71,18 +71,8 @@ def _scan(node: ir.Node, bodies: Bodies, scope: Scope, inputs: list[Value]) -> l
     count = node.attributes["num_scan_inputs"].as_int()
     states, scanned = inputs[: len(inputs) - count], [real(v) for v in inputs[len(inputs) - count :]]
     made = len(body.graph.outputs) - len(states)
-    axes = _list(node, "scan_input_axes", count)
-    streams = [
-        _directed(np.moveaxis(x, axis, 0), back)
-        for x, axis, back in zip(scanned, axes, _list(node, "scan_input_directions", count), strict=True)
-    ]
-    if len({len(stream) for stream in streams}) != 1:
-        raise ModelError(
-            f"node '{node.name}' (Scan): its inputs have {[len(s) for s in streams]} slices",
-            fix="feed inputs of equal length along the scanned axes",
-        )
     columns: list[list[Any]] = [[] for _ in range(made)]
-    for slices in zip(*streams, strict=True):
+    for slices in zip(*_streams(node, scanned), strict=True):
         results = body.call(scope, [*states, *slices])
         states = results[: len(states)]
         for column, result in zip(columns, results[len(states) :], strict=True):
@@ -95,6 +85,19 @@ def _scan(node: ir.Node, bodies: Bodies, scope: Scope, inputs: list[Value]) -> l
         strict=True,
     )
     return [*states, *(_stacked(_directed(c, back), value, axis) for c, value, axis, back in outputs)]
+
+
+def _streams(node: ir.Node, scanned: list[Array]) -> list[Array]:
+    """Each scanned input with its slices along the first axis, in the order they are read."""
+    axes, directions = (_list(node, f"scan_input_{what}", len(scanned)) for what in ("axes", "directions"))
+    rows = zip(scanned, axes, directions, strict=True)
+    streams = [_directed(np.moveaxis(x, axis, 0), back) for x, axis, back in rows]
+    if len({len(stream) for stream in streams}) != 1:
+        raise ModelError(
+            f"node '{node.name}' (Scan): its inputs have {[len(s) for s in streams]} slices",
+            fix="feed inputs of equal length along the scanned axes",
+        )
+    return streams
 
 
 def _sequence_map(node: ir.Node, bodies: Bodies, scope: Scope, inputs: list[Value]) -> list[Value]:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import onnx
 import onnx_ir as ir
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
 from deepseek_core.artifact import Artifact
 from deepseek_core.errors import BackendError, ConfigError, PackageError
@@ -43,8 +44,10 @@ def compile_model(model: QuantizedModel, target: Target, options: CompileOptions
     copy.metadata_props[_TAPS] = json.dumps(list(options.taps))
     try:
         payload = ir.to_proto(copy).SerializeToString(deterministic=True)
-    except (ValueError, onnx.onnx_cpp2py_export.checker.ValidationError) as error:
-        raise BackendError(f"the model does not fit into one ONNX file: {error}", fix="split it into parts") from error
+    except (ValueError, EncodeError) as error:
+        raise BackendError(
+            f"the model does not fit into one ONNX file ({error})", fix="place parts of it on other targets"
+        ) from error
     return Artifact(target, payload, FORMAT, {name: version(name) for name in ("numpy", "onnx")})
 
 

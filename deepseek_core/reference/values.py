@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek_core.reference.codes import dequantize, is_integer, quantize, requantize, spread
+from deepseek_core.reference.codes import dequantize, quantize, requantize, spread
 
-__all__ = ["Accumulated", "Array", "Dequantized", "Value", "materialize", "real"]
+__all__ = ["Accumulated", "Array", "Dequantized", "Value", "materialize", "real", "shape_of"]
 
 Array = NDArray[Any]
 
@@ -47,11 +47,6 @@ class Dequantized:
         """
         offset = None if zero is None else spread(zero, codes.shape, axis, block)
         return cls(codes, spread(scale, codes.shape, axis, block), offset, scale.dtype)
-
-    @property
-    def accumulates(self) -> bool:
-        """Whether the codes are integers that an int32 accumulator takes."""
-        return is_integer(self.codes.dtype)
 
     def rearranged(self, change: Callable[[Array], Array]) -> Dequantized:
         """`change` (a transpose or reshape of full-rank arrays) applied to codes, scale and zero point alike."""
@@ -106,6 +101,13 @@ Value = Array | Dequantized | Accumulated | list[Any] | None
 def real(value: Value) -> Any:
     """The value as ONNX sees it: real numbers for lazy ones, anything else unchanged."""
     return value.real() if isinstance(value, Dequantized | Accumulated) else value
+
+
+def shape_of(value: Value) -> tuple[int, ...]:
+    """Shape of a tensor; a lazy one stays lazy."""
+    if isinstance(value, Dequantized):
+        return value.codes.shape
+    return value.accumulator.shape if isinstance(value, Accumulated) else np.shape(real(value))
 
 
 def materialize(value: Value) -> Any:

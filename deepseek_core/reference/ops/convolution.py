@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from deepseek_core.errors import ModelError
-from deepseek_core.reference.accumulate import accumulate, finish, product_scale
-from deepseek_core.reference.values import Array, Dequantized, Value, real
+from deepseek_core.reference.accumulate import Sums, accumulate, finish, is_codes, product_scale
+from deepseek_core.reference.values import Array, Dequantized, Value, real, shape_of
 from deepseek_core.reference.windows import Window
 
 __all__ = ["conv", "conv_transpose", "convolve"]
@@ -27,19 +27,10 @@ def conv(node: ir.Node, x: Value, w: Value, bias: Value = None) -> Value:
         acc = Σ (x − z_x) · (w − z_w) + bias  in int32, padding counts as z_x
         real = float32(acc) · float32(s_x · s_w[m]);  behind a Q: see `codes.requantize`
     """
-    if _on_codes(x, w, channel_axis=0):
-        assert isinstance(x, Dequantized)
-        assert isinstance(w, Dequantized)
-        group = _groups(node, x.codes, w.codes, inner=1)
-        window = Window.over(node, x.codes.shape[2:], w.codes.shape[2:])
-        terms = math.prod(w.codes.shape[1:])
-        sums = accumulate(x, w, terms, lambda a, b: convolve(a, b, window, group))
-        scale = product_scale(x.scale.reshape(()), _along_channels(w.scale.reshape(-1), sums.ndim))
-        return finish(sums, scale, x.dtype, _channelwise(bias, sums.ndim))
-    data, weight = real(x), real(w)
-    group = _groups(node, data, weight, inner=1)
-    window = Window.over(node, data.shape[2:], weight.shape[2:])
-    return _with_bias(convolve(*_widened(data, weight), window, group), real(bias), data.dtype)
+    group = _groups(node, shape_of(x), shape_of(w), inner=1)
+    window = Window.over(node, shape_of(x)[2:], shape_of(w)[2:])
+    sums = Sums(lambda a, b: convolve(a, b, window, group), math.prod(shape_of(w)[1:]))
+    return _apply(sums, x, w, bias, channel_axis=0, repeats=1)
 
 
 def conv_transpose(node: ir.Node, x: Value, w: Value, bias: Value = None) -> Value:
@@ -47,20 +38,34 @@ def conv_transpose(node: ir.Node, x: Value, w: Value, bias: Value = None) -> Val
 
     On codes: as `conv`, with s_w per tensor or per index j of M / group (output channels g · M / group + j).
     """
-    if _on_codes(x, w, channel_axis=1):
-        assert isinstance(x, Dequantized)
-        assert isinstance(w, Dequantized)
-        group = _groups(node, x.codes, w.codes, inner=0)
-        window = Window.behind(node, x.codes.shape[2:], w.codes.shape[2:])
-        terms = w.codes.shape[0] // group * math.prod(window.kernel)
-        sums = accumulate(x, w, terms, lambda a, b: _spread(a, b, window, group))
-        per_channel = np.tile(w.scale.reshape(-1), group if w.scale.size > 1 else 1)
-        scale = product_scale(x.scale.reshape(()), _along_channels(per_channel, sums.ndim))
-        return finish(sums, scale, x.dtype, _channelwise(bias, sums.ndim))
-    data, weight = real(x), real(w)
-    group = _groups(node, data, weight, inner=0)
-    window = Window.behind(node, data.shape[2:], weight.shape[2:])
-    return _with_bias(_spread(*_widened(data, weight), window, group), real(bias), data.dtype)
+    group = _groups(node, shape_of(x), shape_of(w), inner=0)
+    window = Window.behind(node, shape_of(x)[2:], shape_of(w)[2:])
+    terms = shape_of(w)[0] // group * math.prod(window.kernel)
+    sums = Sums(lambda a, b: _spread(a, b, window, group), terms)
+    return _apply(sums, x, w, bias, channel_axis=1, repeats=group)
+
+
+def _apply(sums: Sums, x: Value, w: Value, bias: Value, *, channel_axis: int, repeats: int) -> Value:
+    """Sums over codes where scales leave the summed axes alone, over real numbers otherwise.
+
+    Args:
+        channel_axis: the weight's axis of output channels.
+        repeats: how often that axis follows itself along the output's channels.
+    """
+    rank = len(shape_of(x))
+    if not (is_codes(x) and is_codes(w) and _varies_along(x.scale, None) and _varies_along(w.scale, channel_axis)):
+        data = real(x)
+        result = sums.of(*_widened(data, real(w)))
+        if bias is not None:
+            result = result + _along_channels(real(bias).astype(result.dtype), rank)
+        return np.asarray(result).astype(data.dtype, copy=False)
+    per_channel = np.tile(w.scale.reshape(-1), repeats if w.scale.size > 1 else 1)
+    scale = product_scale(x.scale.reshape(()), _along_channels(per_channel, rank))
+    if isinstance(bias, Dequantized):
+        bias = bias.rearranged(lambda a: _along_channels(a, rank))
+    elif bias is not None:
+        bias = _along_channels(real(bias), rank)
+    return finish(accumulate(x, w, sums), scale, x.dtype, bias)
 
 
 def convolve(x: Array, w: Array, window: Window, group: int) -> Array:
@@ -68,7 +73,7 @@ def convolve(x: Array, w: Array, window: Window, group: int) -> Array:
     x = window.pad(x)
     if w.shape[1] == 1:
         return _depthwise(x, w, window, group)
-    matrix = w.reshape(group, w.shape[0] // group, -1)
+    matrix = w.reshape(group, w.shape[0] // group, math.prod(w.shape[1:]))
     sums = [_sample(sample[np.newaxis], matrix, window, group) for sample in x]
     return np.stack(sums) if sums else np.zeros((0, w.shape[0], *window.positions), x.dtype)
 
@@ -77,8 +82,8 @@ def _sample(x: Array, matrix: Array, window: Window, group: int) -> Array:
     """One image at a time: the columns of a whole batch would take kernel times its memory."""
     rank = len(window.kernel)
     columns = np.moveaxis(window.unfold(x)[0], range(-rank, 0), range(1, rank + 1))
-    columns = columns.reshape(group, matrix.shape[2], -1)
-    return np.asarray(matrix @ columns).reshape(-1, *window.positions)
+    columns = columns.reshape(group, matrix.shape[2], math.prod(window.positions))
+    return np.asarray(matrix @ columns).reshape(group * matrix.shape[1], *window.positions)
 
 
 def _depthwise(x: Array, w: Array, window: Window, group: int) -> Array:
@@ -104,33 +109,19 @@ def _spread(x: Array, w: Array, window: Window, group: int) -> Array:
     return window.cut(sums)
 
 
-def _groups(node: ir.Node, x: Array, w: Array, inner: int) -> int:
-    """Number of groups; `inner` is the weight's axis that runs over input channels.
+def _groups(node: ir.Node, x: tuple[int, ...], w: tuple[int, ...], inner: int) -> int:
+    """Number of groups, from the shapes of input and weight; `inner` is the weight's axis of input channels.
 
     Raises:
         ModelError: weight and input do not fit.
     """
     group = int(node.attributes.get_int("group", 1))
-    channels = w.shape[inner] * (group if inner else 1)
-    if x.ndim != w.ndim or x.ndim < 3 or x.shape[1] != channels or w.shape[0] % group:
+    if len(x) != len(w) or len(x) < 3 or x[1] != w[inner] * (group if inner else 1) or w[0] % group:
         raise ModelError(
-            f"node '{node.name}' ({node.op_type}): weight {list(w.shape)} in {group} group(s) does not fit "
-            f"input {list(x.shape)}",
+            f"node '{node.name}' ({node.op_type}): weight {list(w)} in {group} group(s) does not fit input {list(x)}",
             fix="correct the shapes or the attribute 'group'",
         )
     return group
-
-
-def _on_codes(x: Value, w: Value, channel_axis: int) -> bool:
-    """Whether both are integer codes whose scales leave the summed axes alone."""
-    return (
-        isinstance(x, Dequantized)
-        and isinstance(w, Dequantized)
-        and x.accumulates
-        and w.accumulates
-        and _varies_along(x.scale, None)
-        and _varies_along(w.scale, channel_axis)
-    )
 
 
 def _varies_along(scale: Array, axis: int | None) -> bool:
@@ -138,20 +129,8 @@ def _varies_along(scale: Array, axis: int | None) -> bool:
     return all(size == 1 for i, size in enumerate(scale.shape) if i != axis)
 
 
-def _channelwise(bias: Value, rank: int) -> Value:
-    """A bias [M] as [1, M, 1…]."""
-    if isinstance(bias, Dequantized):
-        return bias.rearranged(lambda a: _along_channels(a, rank))
-    return None if bias is None else _along_channels(real(bias), rank)
-
-
 def _along_channels(values: Array, rank: int) -> Array:
     return values.reshape([1, -1, *(1,) * (rank - 2)])
-
-
-def _with_bias(sums: Array, bias: Array | None, dtype: np.dtype[Any]) -> Array:
-    total = sums if bias is None else sums + _along_channels(bias.astype(sums.dtype), sums.ndim)
-    return total.astype(dtype, copy=False)
 
 
 def _widened(x: Array, w: Array) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from deepseek_core.reference.codes import is_integer, quantize, spread
-from deepseek_core.reference.values import Accumulated, Array, Dequantized, Value, real
+from deepseek_core.reference.values import Accumulated, Array, Dequantized, Value, real, shape_of
 
 __all__ = ["dequantize_linear", "dynamic_quantize_linear", "quantize_linear", "quantize_value"]
 
@@ -22,7 +22,7 @@ def quantize_linear(node: ir.Node, x: Value, scale: Value, zero: Value = None) -
     factor, offset = real(scale), real(zero)
     code = node.attributes.get_int("output_dtype", 0)
     dtype = offset.dtype if offset is not None else ir.DataType(code or ir.DataType.UINT8).numpy()
-    shape = x.accumulator.shape if isinstance(x, Accumulated) else real(x).shape
+    shape = shape_of(x)
     axis, block = (int(node.attributes.get_int(name, default)) for name, default in _AXIS_AND_BLOCK)
     precision = node.attributes.get_int("precision", 0)
     return quantize_value(

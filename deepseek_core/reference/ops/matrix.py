@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from deepseek_core.reference.accumulate import accumulate, finish, product_scale
+from deepseek_core.reference.accumulate import Sums, accumulate, finish, is_codes, product_scale
 from deepseek_core.reference.values import Array, Dequantized, Value, real
 
 __all__ = ["gemm", "matmul"]
@@ -18,13 +18,11 @@ def matmul(node: ir.Node, a: Value, b: Value) -> Value:
         acc = Σ_k (a − z_a) · (b − z_b)  in int32
         real = float32(acc) · float32(s_a · s_b);  behind a Q: see `codes.requantize`
     """
-    if not _on_codes(a, b):
-        left, right = _widened(real(a), real(b))
-        return np.asarray(left @ right).astype(real(a).dtype, copy=False)
-    assert isinstance(a, Dequantized)
-    assert isinstance(b, Dequantized)
-    sums = accumulate(a, b, a.codes.shape[-1], np.matmul)
-    return finish(sums, _scale(a, b), a.dtype, None)
+    if is_codes(a) and is_codes(b) and _sums_one_scale(a, b):
+        return finish(_accumulated(a, b), _scale(a, b), a.dtype, None)
+    left, right = real(a), real(b)
+    wide = _widened(left, right)
+    return np.asarray(wide[0] @ wide[1]).astype(left.dtype, copy=False)
 
 
 def gemm(node: ir.Node, a: Value, b: Value, c: Value = None) -> Value:
@@ -39,11 +37,8 @@ def gemm(node: ir.Node, a: Value, b: Value, c: Value = None) -> Value:
         a = _transposed(a)
     if node.attributes.get_int("transB", 0):
         b = _transposed(b)
-    if _on_codes(a, b):
-        assert isinstance(a, Dequantized)
-        assert isinstance(b, Dequantized)
-        sums = accumulate(a, b, a.codes.shape[-1], np.matmul)
-        return finish(sums, _scale(a, b) * np.float32(alpha), a.dtype, c, beta)
+    if is_codes(a) and is_codes(b) and _sums_one_scale(a, b):
+        return finish(_accumulated(a, b), _scale(a, b) * np.float32(alpha), a.dtype, c, beta)
     left, right, dtype = real(a), real(b), real(a).dtype
     wide = _widened(left, right)
     product = wide[0] @ wide[1]
@@ -54,17 +49,13 @@ def gemm(node: ir.Node, a: Value, b: Value, c: Value = None) -> Value:
     return np.asarray(scaled).astype(dtype, copy=False)
 
 
-def _on_codes(a: Value, b: Value) -> bool:
-    """Whether both sides are integer codes whose scales leave the summed axis alone."""
-    return (
-        isinstance(a, Dequantized)
-        and isinstance(b, Dequantized)
-        and a.accumulates
-        and b.accumulates
-        and min(a.codes.ndim, b.codes.ndim) >= 1
-        and _is_constant_along(a.scale, -1)
-        and _is_constant_along(b.scale, -2 if b.codes.ndim > 1 else -1)
-    )
+def _accumulated(a: Dequantized, b: Dequantized) -> Array:
+    return accumulate(a, b, Sums(np.matmul, a.codes.shape[-1]))
+
+
+def _sums_one_scale(a: Dequantized, b: Dequantized) -> bool:
+    """Whether the scales leave the summed axis alone."""
+    return _is_constant_along(a.scale, -1) and _is_constant_along(b.scale, -2 if b.codes.ndim > 1 else -1)
 
 
 def _is_constant_along(scale: Array, axis: int) -> bool:
