@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from deepseek_core.errors import ConfigError
 
 __all__ = ["CompileOptions", "Progress"]
 
@@ -23,7 +25,8 @@ class CompileOptions:
         optimize: 0 = straight from the model, no search; 1 = choose kernels by measurement or estimate.
         threads: threads the executable uses; 0 = the runtime's own choice.
         taps: names of float values to return as further outputs (calibration, `deepseek diff`).
-        extra: backend options by name; a backend refuses a name it does not know.
+        extra: what single backends offer beyond this, by `backend.name`, for example `cpu.kernels`. A backend is
+            given its own under their bare names, and refuses a name it does not know.
         progress: told about long work.
     """
 
@@ -32,3 +35,22 @@ class CompileOptions:
     taps: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
     progress: Progress = _silent
+
+    def for_backend(self, backend: str) -> CompileOptions:
+        """The options as one backend gets them: of `extra` its own, without its name in front."""
+        front = f"{backend}."
+        own = {key.removeprefix(front): value for key, value in self.extra.items() if key.startswith(front)}
+        return replace(self, extra=own)
+
+    def refuse_strangers(self, backends: Collection[str]) -> None:
+        """Check that every key of `extra` names one of the backends.
+
+        Raises:
+            ConfigError: one does not; nobody would read it.
+        """
+        for key in self.extra:
+            if key.partition(".")[0] not in backends or "." not in key:
+                raise ConfigError(
+                    f"option '{key}' is for none of the chosen backends ({', '.join(backends)})",
+                    fix=f"write it as backend.name, for example {next(iter(backends), 'cpu')}.{key.rpartition('.')[2]}",
+                )

@@ -21,6 +21,7 @@ from deepseek_core.package import Package
 from deepseek_core.package.build import build
 from deepseek_core.partition import Solver, place
 from deepseek_core.passes import prepare
+from deepseek_core.placement import Placement
 from deepseek_core.quantize import Calibrators, apply_recipe, derive_recipe
 from deepseek_core.recipe import CalibratorSpec, Goal, Recipe
 from deepseek_core.registry import Backend, Registry, discover
@@ -85,25 +86,33 @@ def compile(  # noqa: A001
         model: quantized (or float) model, or the path of an ONNX file.
         targets: in order of preference.
         registry: the backends to use; default: the installed ones.
-        options: how to compile; `options.progress` is told about the work.
+        options: how to compile; `options.progress` is told about the work. The package keeps them, without what
+            is for a backend that no unit was placed on.
         pins: unit name → the target it must run on.
         solver: how to choose where several targets would run a unit; default: the first in order.
 
     Raises:
         ModelError: the model cannot be read.
         TargetError: a target is unknown.
+        ConfigError: `options` name a tap that is no value, or are for a backend that is not among the targets.
         PlacementError: a unit runs on no target; the message has every refusal.
     """
     registry = registry or discover()
     options = options or CompileOptions()
     source = model if isinstance(model, QuantizedModel) else load_model(model)
     resolved = [registry.resolve(target) for target in targets]
+    options.refuse_strangers(dict.fromkeys(backend.name for backend, _ in resolved))
     pinned = {name: registry.resolve(target)[1] for name, target in (pins or {}).items()}
     options.progress("place", 0.0)
     placement = place(source, resolved, pinned, solver)
     artifacts = tuple(build(source, placement, registry, options))
-    kept = CompileOptions(options.optimize, options.threads, options.taps, options.extra)
-    return Package(source, placement, artifacts, kept)
+    return Package(source, placement, artifacts, _kept(options, placement))
+
+
+def _kept(options: CompileOptions, placement: Placement) -> CompileOptions:
+    used = {target.backend for target in placement.units.values()}
+    extra = {key: value for key, value in options.extra.items() if key.partition(".")[0] in used}
+    return CompileOptions(options.optimize, options.threads, options.taps, extra)
 
 
 def float_model(model: QuantizedModel | str | Path) -> QuantizedModel:

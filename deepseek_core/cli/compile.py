@@ -34,7 +34,9 @@ SHOWN_REFUSALS = 12
 @click.option(
     "--threads", type=click.IntRange(0), default=0, metavar="N", help="Threads to run with.  [default: the runtime's]"
 )
-@click.option("--set", "extra", multiple=True, metavar="KEY=VALUE", callback=assignment, help="Option of the backend.")
+@click.option(
+    "--set", "extra", multiple=True, metavar="BACKEND.KEY=VALUE", callback=assignment, help="Option of one backend."
+)
 @click.option("--sign", type=FILE, metavar="PEM", help="Ed25519 private key to sign the package with.")
 @reporting
 def command(file: Path, output: Path, sign: Path | None, **chosen: Any) -> Report:

@@ -40,15 +40,19 @@ def build(
 def build_part(part: Part, backend: Backend, options: CompileOptions) -> Artifact:
     """Legalise and compile one part; the backend's passes change `part.model`.
 
+    Args:
+        options: of the whole package; the backend is given the taps and the `extra` that concern it.
+
     Raises:
         BackendError: the backend changes the part's interface, or compiles for another target.
     """
     wanted = tuple(name for name in options.taps if name in _computed(part.model))
+    own = options.for_backend(backend.name)
     interface = (part.model.inputs, part.model.outputs)
     run_passes(part.model, backend.passes(part.target), _FACTS)
     if (part.model.inputs, part.model.outputs) != interface:
         raise _broken(backend, f"its passes change the inputs or outputs of {part.name}")
-    artifact = backend.compile(part.model, part.target, replace(options, taps=wanted))
+    artifact = backend.compile(part.model, part.target, replace(own, taps=wanted))
     if artifact.target != part.target:
         raise _broken(backend, f"it compiled {part.name} for {artifact.target} when asked for {part.target}")
     return artifact

@@ -14,7 +14,7 @@ from deepseek_core.target import Target
 
 def test_package(tmp_path, fake, registry_of, diamond):
     registry = registry_of(fake("npu", ("Relu", "Add"), requires=("fast",)), fake("cpu"))
-    options = CompileOptions(optimize=0, threads=3, extra={"a": "b"})
+    options = CompileOptions(optimize=0, threads=3, extra={"npu.a": "b"})
     package = compile(diamond, ["npu", Target("cpu", "host")], registry=registry, options=options)
     package.save(tmp_path / "a.ds")
     opened = Package.open(tmp_path / "a.ds")
@@ -22,7 +22,7 @@ def test_package(tmp_path, fake, registry_of, diamond):
     assert opened.placement.parts == (("relu0",), ("erf1",), ("add2",))
     assert [str(a.target) for a in opened.artifacts] == ["npu:host", "cpu:host", "npu:host"]
     assert opened.artifacts[0].requires == ("fast",)
-    assert (opened.options.optimize, opened.options.threads, opened.options.extra) == (0, 3, {"a": "b"})
+    assert (opened.options.optimize, opened.options.threads, opened.options.extra) == (0, 3, {"npu.a": "b"})
     assert opened.model.metadata == {"source_sha256": "00"}
     assert opened.model.digest() == diamond.digest()
 
@@ -56,6 +56,39 @@ def test_errors(fake, registry_of, diamond):
         compile(diamond, ["dsp"], registry=registry)
     with pytest.raises(ConfigError, match="tap on 'nowhere'"):
         compile(diamond, ["cpu"], registry=registry, options=CompileOptions(taps=("nowhere",)))
+
+
+def test_each_backend_gets_its_own_options(fake, registry_of, diamond):
+    given = []
+
+    def listening(name, *ops):
+        backend = fake(name, ops)
+        original = backend.compile
+
+        def heard(model, target, options):
+            given.append((name, options.extra))
+            return original(model, target, options)
+
+        backend.compile = heard
+        return backend
+
+    registry = registry_of(listening("npu", "Relu", "Add"), listening("cpu"), listening("gpu"))
+    extra = {"npu.a": "1", "npu.b.c": "2", "cpu.a": "3", "gpu.a": "4"}
+    package = compile(diamond, ["npu", "cpu", "gpu"], registry=registry, options=CompileOptions(extra=extra))
+    assert given == [("npu", {"a": "1", "b.c": "2"}), ("cpu", {"a": "3"}), ("npu", {"a": "1", "b.c": "2"})]
+    assert package.options.extra == {"npu.a": "1", "npu.b.c": "2", "cpu.a": "3"}
+    compile(diamond, ["npu", "cpu"], registry=registry, options=package.options)
+    assert given[3:] == given[:3]
+
+
+@pytest.mark.parametrize(
+    ("key", "example"), [("a", "npu.a"), ("gpu.a", "npu.a"), ("npu", "npu.npu"), (".a", "npu.a"), ("np.a", "npu.a")]
+)
+def test_options_for_nobody(fake, registry_of, diamond, key, example):
+    registry = registry_of(fake("npu", ("Relu", "Add")), fake("cpu"), fake("gpu"))
+    with pytest.raises(ConfigError, match=rf"'{key}' is for none of the chosen backends \(npu, cpu\)") as caught:
+        compile(diamond, ["npu", "cpu"], registry=registry, options=CompileOptions(extra={key: "1"}))
+    assert caught.value.fix == f"write it as backend.name, for example {example}"
 
 
 class Rename(Pass):

@@ -59,7 +59,7 @@ def _deterministic(context: Context) -> None:
 def _unknown_option(context: Context) -> None:
     context.require_compiler()
     with refused("an unknown compile option"):
-        context.compile(context.sample.model, replace(PLAIN, extra={_NO_SUCH: "1"}))
+        context.compile(context.sample.model, replace(PLAIN, extra={f"{context.backend.name}.{_NO_SUCH}": "1"}))
 
 
 @CONTRACT.case("optimized", "kernel selection gives the same result as the plain compilation")
