@@ -59,6 +59,26 @@ class DeepseekBackend(OnnxBackend):
         return DeepseekRep(executable, names, [info.name for info in loaded.outputs])
 
     @classmethod
+    def run_node(
+        cls, node: onnx.NodeProto, inputs: Any, device: str = "CPU", outputs_info: Any = None, **kwargs: Any  # noqa: ARG003
+    ) -> tuple[Any, ...]:
+        """Outputs of one node of the default domain on arrays, in the version `opset_version` (default: the newest).
+
+        Raises:
+            DeepseekError: as `prepare`.
+        """
+        named = dict(zip((name for name in node.input if name), inputs, strict=True))
+        infos = [
+            onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for name, array in named.items()
+        ]
+        outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+        graph = onnx.helper.make_graph([node], "node", infos, outputs)
+        opset = onnx.helper.make_opsetid("", kwargs.get("opset_version", onnx.defs.onnx_opset_version()))
+        model = onnx.shape_inference.infer_shapes(onnx.helper.make_model(graph, opset_imports=[opset]))
+        return cls.prepare(model, device).run(named)
+
+    @classmethod
     def supports_device(cls, device: str) -> bool:
         """ONNX speaks of CPU and CUDA; which device really runs a model is the target's business."""
         return device == "CPU"
