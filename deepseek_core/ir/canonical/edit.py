@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ class Editor:
     def __init__(self, model: ir.Model) -> None:
         self.model = model
         self._used: set[str] = set()
+        self._counts: defaultdict[str, int] = defaultdict(lambda: 1)
         for graph in model.graphs():
             self._used.update(v.name or "" for v in (*graph.inputs, *graph.initializers.values()))
             for node in graph:
@@ -31,10 +33,10 @@ class Editor:
 
     def name(self, base: str) -> str:
         """`base`, or `base_2`, `base_3`… where it is taken."""
-        chosen, count = base, 1
+        chosen = base
         while chosen in self._used:
-            count += 1
-            chosen = f"{base}_{count}"
+            self._counts[base] += 1
+            chosen = f"{base}_{self._counts[base]}"
         self._used.add(chosen)
         return chosen
 
