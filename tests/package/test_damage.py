@@ -208,7 +208,7 @@ def test_member_that_nothing_uses(good):
 )
 def test_manifest_text(good, text, message):
     with pytest.raises(PackageError, match=message):
-        Package.read(repack(good, manifest=lambda document: text))  # noqa: ARG005
+        Package.read(repack(good, manifest=lambda document: text))
 
 
 @pytest.mark.parametrize(
