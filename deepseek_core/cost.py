@@ -73,7 +73,8 @@ class KernelCandidate:
         name: stable identifier, for example `int8` or `float32`; part of cache keys.
         estimate: expected cost.
         workspace: extra bytes needed while it runs.
-        options: what the compiler needs to choose it.
+        options: entries of `CompileOptions.extra`, under their bare names, that make the compiler choose it; the
+            conformance kit runs each candidate that has some.
     """
 
     name: str

@@ -50,11 +50,13 @@ class KnownFailure:
 class Expectations:
     """Declared differences from the reference.
 
+    `rounding` and `accumulator_bits` change what is expected; tolerances say how far results may be from that.
+
     Attributes:
         default: tolerance where `by_op` says nothing.
         by_op: tolerance per op key.
-        rounding: of the requantization; anything but half to even implies lsb ≥ 1 on ties.
-        accumulator_bits: width of the accumulator (32: wraps; 16: saturates).
+        rounding: of ties, wherever real numbers become codes.
+        accumulator_bits: width of the accumulator. 32 wraps; fewer bits saturate the whole sum, bias included.
         known_failures: cases that fail, with reasons.
     """
 

@@ -18,12 +18,15 @@ _CODES = frozenset(np.dtype(t) for t in (np.int8, np.uint8, np.int16, np.uint16,
 _FLOAT8 = np.dtype(ml_dtypes.float8_e4m3fn)
 
 
-def compare(name: str, expected: NDArray[Any], actual: object, tolerance: Tolerance) -> None:
+def compare(name: str, expected: NDArray[Any], actual: object, tolerance: Tolerance) -> int | None:
     """Judge one output.
 
     Codes are compared in units of the last place (float8: steps between neighbouring codes); at most
     `tolerance.fraction` of them may differ at all. Floats are compared as `numpy.isclose` does, but never
     finer than the output type resolves.
+
+    Returns:
+        The largest distance of codes; None where the output has no codes.
 
     Raises:
         Failed: type, shape or values are not as expected; the details list expected and actual values.
@@ -35,14 +38,15 @@ def compare(name: str, expected: NDArray[Any], actual: object, tolerance: Tolera
     if actual.shape != expected.shape:
         raise Failed(f"output '{name}' has shape {actual.shape}, expected {expected.shape}")
     if expected.dtype in _CODES or expected.dtype == _FLOAT8:
-        _compare_codes(name, expected, actual, tolerance)
-    elif expected.dtype.kind in "biuSOU":
+        return _compare_codes(name, expected, actual, tolerance)
+    if expected.dtype.kind in "biuSOU":
         _report(name, expected, actual, expected != actual, "")
     else:
         _compare_floats(name, expected, actual, tolerance)
+    return None
 
 
-def _compare_codes(name: str, expected: NDArray[Any], actual: NDArray[Any], tolerance: Tolerance) -> None:
+def _compare_codes(name: str, expected: NDArray[Any], actual: NDArray[Any], tolerance: Tolerance) -> int:
     distance = np.abs(_ordinal(expected) - _ordinal(actual))
     allowed = f"allowed: {tolerance.lsb} LSB" + (f" on {tolerance.fraction:.2%}" if tolerance.lsb else "")
     far = distance > tolerance.lsb
@@ -51,6 +55,7 @@ def _compare_codes(name: str, expected: NDArray[Any], actual: NDArray[Any], tole
     share = np.count_nonzero(distance) / max(distance.size, 1)
     if share > tolerance.fraction:
         _report(name, expected, actual, distance > 0, f"on {share:.2%} of the elements ({allowed})")
+    return int(distance.max(initial=0))
 
 
 def _ordinal(codes: NDArray[Any]) -> NDArray[np.int64]:

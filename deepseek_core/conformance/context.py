@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -38,12 +39,14 @@ class Context:
 
     Attributes:
         seen: tiers and devices that executables stated, for the report.
+        spent: op key → largest distance from the reference that was tolerated, in codes.
     """
 
     def __init__(self, backend: Backend, target: Target) -> None:
         self.backend = backend
         self.target = target
         self.seen: set[tuple[str, str]] = set()
+        self.spent: dict[str, int] = {}
 
     @cached_property
     def capabilities(self) -> Capabilities:
@@ -130,7 +133,25 @@ class Context:
         if extra := sorted(set(outputs) - set(expected)):
             raise Failed(f"run gave an output '{extra[0]}' that the model does not have")
         for name, value in expected.items():
-            compare(name, value, outputs[name], self.expectations.tolerance(problem.op))
+            distance = compare(name, value, outputs[name], self.expectations.tolerance(problem.op))
+            if distance is not None:
+                self.spent[problem.op] = max(distance, self.spent.get(problem.op, 0))
+
+    def solve_by_every_kernel(self, problem: Problem) -> None:
+        """Solve a problem of one unit by each kernel candidate that says how to choose it.
+
+        Which of them runs on a user's machine is decided there, by measurement: each must keep the declarations.
+        """
+        for unit in problem.model.units():
+            candidates = self.backend.kernels(unit, self.target)
+            for candidate in candidates if len(candidates) > 1 else ():
+                extra = {f"{self.backend.name}.{key}": str(value) for key, value in candidate.options.items()}
+                if not extra:
+                    continue
+                try:
+                    self.solve(problem, replace(PLAIN, extra=extra))
+                except Failed as failure:
+                    raise Failed(f"by kernel '{candidate.name}': {failure.message}", failure.details) from failure
 
     def solve(self, problem: Problem, options: CompileOptions = PLAIN) -> None:
         """Compile, load, run and judge a problem that the target claims."""

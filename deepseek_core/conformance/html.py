@@ -133,6 +133,8 @@ def _failures(report: Report) -> Iterator[str]:
 
 
 def _skips(report: Report) -> Iterator[str]:
+    if report.notes:
+        yield f"<h2>Notes</h2>{''.join(f'<p>{escape(note)}</p>' for note in report.notes)}"
     skips = report.skips()
     if not skips:
         return

@@ -67,7 +67,13 @@ def solve_or_refuse(problem: Problem, context: Context, options: CompileOptions 
 
 
 def _check(draft: Draft) -> Callable[[Context], str | None]:
-    return lambda context: solve_or_refuse(draft.problem, context)
+    def check(context: Context) -> str | None:
+        remark = solve_or_refuse(draft.problem, context)
+        if remark is None:
+            context.solve_by_every_kernel(draft.problem)
+        return remark
+
+    return check
 
 
 def _unknown(op: str) -> Callable[[Context], str | None]:

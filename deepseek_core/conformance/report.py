@@ -23,6 +23,7 @@ class Report:
         detail: the probe's line about device and toolchain.
         results: one for each case, in order.
         seconds: wall time of all of them.
+        notes: remarks on the declarations that are no failures.
     """
 
     backend: str
@@ -34,6 +35,7 @@ class Report:
     detail: str
     results: tuple[Result, ...]
     seconds: float
+    notes: tuple[str, ...] = ()
 
     @property
     def conforms(self) -> bool:
@@ -99,6 +101,7 @@ class Report:
             "detail": self.detail,
             "seconds": self.seconds,
             "refused": self.refused,
+            "notes": list(self.notes),
             "counts": {str(status): number for status, number in self.counts.items()},
             "results": [result.to_json() for result in self.results],
         }

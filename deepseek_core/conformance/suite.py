@@ -59,7 +59,8 @@ def run(
         results.append(result)
         if fail_fast and result.status.is_bad:
             break
-    return _report(context, tuple(results), perf_counter() - start)
+    notes = tuple(_notes(context)) if pattern == "*" else ()
+    return Report(**describe(context), results=tuple(results), seconds=perf_counter() - start, notes=notes)
 
 
 def run_case(case: Case, context: Context, known: KnownFailure | None) -> Result:
@@ -148,5 +149,9 @@ def _broken(id: str, probes: str, error: Exception) -> Result:
     return Result(id, Status.FAILED, probes, f"crashes with {message}", "".join(traceback.format_exception(error)))
 
 
-def _report(context: Context, results: tuple[Result, ...], seconds: float) -> Report:
-    return Report(**describe(context), results=results, seconds=seconds)
+def _notes(context: Context) -> Iterator[str]:
+    """Tolerances wider than any case needs: differences that nobody has seen should not be declared."""
+    for op, needed in context.spent.items():
+        declared = context.expectations.tolerance(op).lsb
+        if needed < declared:
+            yield f"{op} is declared to differ by up to {declared} LSB; no case differs by more than {needed}"

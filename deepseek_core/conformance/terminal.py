@@ -41,6 +41,7 @@ def summary(report: Report) -> RenderableType:
     if len(report.bad) > len(shown):
         parts.append(Text(f"… and {len(report.bad) - len(shown)} more failures\n", style="red"))
     parts.extend(_skips(report))
+    parts.extend(Text(f"note: {note}", style="yellow") for note in report.notes)
     parts.append(Text(report.verdict, style="bold green" if report.conforms else "bold red"))
     return Group(*parts)
 

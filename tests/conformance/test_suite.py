@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from deepseek_core import Availability, Backend, Expectations, Missing, Target, hookimpl
+from deepseek_core import Availability, Backend, Expectations, Missing, Target, Tolerance, hookimpl
 from deepseek_core.conformance import Status, run
 from deepseek_core.expectations import KnownFailure
 
@@ -141,3 +141,14 @@ def test_a_table_that_cannot_be_read_is_a_failed_case():
     assert result.status is Status.FAILED
     assert "KeyError" in result.message
     assert "Traceback" in result.details
+
+
+def test_a_tolerance_that_nobody_needs_is_noted():
+    class Loose(Faithful):
+        @hookimpl
+        def deepseek_expectations(self, target):
+            return Expectations(by_op={"Softmax": Tolerance(lsb=2)})
+
+    report = run(Backend(Loose(), "loose"), TARGET)
+    assert report.conforms
+    assert report.notes == ("Softmax is declared to differ by up to 2 LSB; no case differs by more than 0",)

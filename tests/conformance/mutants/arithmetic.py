@@ -63,7 +63,7 @@ def _half_precision_sum(sums: Array) -> NDArray[np.int32]:
 numeric("BFloat16Accumulator", "numerics/Conv/uint8*", _swap("accumulate.narrow", _half_precision_sum))
 
 
-def _pairwise(x: values.Dequantized, w: values.Dequantized, terms: int, contract: object) -> Array:
+def _pairwise(x: values.Dequantized, w: values.Dequantized) -> Array:
     """Sums pairs of u8 · s8 products in saturating int16, as vpmaddubsw does, and corrects for the zero point."""
     left, right = x.codes.astype(np.int64), w.codes.astype(np.int64)
     products = left[..., :, :, None] * right[..., None, :, :]
@@ -74,18 +74,7 @@ def _pairwise(x: values.Dequantized, w: values.Dequantized, terms: int, contract
     return np.asarray(pairs.sum(-2) - zero * right.sum(-2, keepdims=True))
 
 
-numeric("PairwiseSaturation", "numerics/Gemm/uint8*/accumulator_pairs", _swap("ops.matrix.accumulate", _pairwise))
-
-
-def _in_float(self: values.Dequantized) -> bool:
-    return False
-
-
-numeric(
-    "SilentFloatFallback",
-    "numerics/*/integer_ties",
-    _swap("values.Dequantized.accumulates", property(_in_float)),
-)
+numeric("PairwiseSaturation", "numerics/Gemm/uint8*/accumulator_pairs", _swap("ops.matrix._accumulated", _pairwise))
 
 
 def _coarse_multiplier(accumulator: Array, source: Array, target: Array, zero: Array | None, dtype: Any) -> Array:
