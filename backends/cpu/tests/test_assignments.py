@@ -1,6 +1,7 @@
 """Any assignment of kernels gives the same codes.
 
-Scales are powers of two, so sums of up to 8 · 255 · 128 steps are exact in float32 and not even a rounding tie can excuse a difference.
+Scales are powers of two, so sums of 8 · 255 · 128 steps are exact in float32 too: not even a rounding tie can excuse a
+difference.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def matmul(b, dtype):
 
 
 def of(kind, shape=IMAGE, count=1, aux=(), **attributes):
-    def build(b, dtype):
+    def build(b, dtype=np.uint8):
         data = [b.codes(f"x{i}", shape, dtype=dtype) for i in range(count)]
         return b.op(kind, *data, *map(b.constant, aux), name="unit", **attributes)
 
@@ -61,6 +61,7 @@ COMPUTING = {
     "Mul": (of("Mul", count=2), "QLinearMul"),
     "AveragePool": (of("AveragePool", kernel_shape=[2, 2]), "QLinearAveragePool"),
     "GlobalAveragePool": (of("GlobalAveragePool"), "QLinearGlobalAveragePool"),
+    "ReduceMean": (of("ReduceMean", aux=(np.array([-1, 2]),)), "QLinearGlobalAveragePool"),
     "Sigmoid": (of("Sigmoid"), "QLinearSigmoid"),
     "LeakyRelu": (of("LeakyRelu", alpha=0.3), "QLinearLeakyRelu"),
     "Softmax": (of("Softmax", axis=1), "QLinearSoftmax"),
@@ -249,6 +250,13 @@ def test_two_computed_factors(cpu, feeds_of, builder) -> None:
     assert set(operators(cpu, model)) == {"QLinearMatMul"}
 
 
+def test_a_mean_that_drops_its_axes(cpu, feeds_of, builder) -> None:
+    mean = of("ReduceMean", aux=(np.array([2, 3]),), keepdims=0)(builder, np.uint8)
+    model = quantized(builder, mean, np.uint8)
+    check(cpu, feeds_of, model)
+    assert set(operators(cpu, model)) == {"QLinearGlobalAveragePool", "Squeeze"}
+
+
 def test_a_constant_summand(cpu, feeds_of, builder) -> None:
     for dtype in (np.uint8, np.int8):
         b = type(builder)()
@@ -281,6 +289,8 @@ REFUSED = {
         lambda b: b.op("AveragePool", b.codes("x", IMAGE), name="unit", kernel_shape=[2, 2], ceil_mode=1),
         "ceil_mode",
     ),
+    "mean over channels": (of("ReduceMean", aux=(np.array([1, 2]),)), "no mean over the height"),
+    "mean over everything": (of("ReduceMean"), "no mean over the height"),
     "another function": (
         lambda b: b.op("Sigmoid", gemm(b, np.uint8)),
         "no integer kernel computes Sigmoid",

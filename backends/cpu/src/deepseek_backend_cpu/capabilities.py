@@ -25,7 +25,18 @@ _BLOCKS = tuple(
 
 _CLIPS = ("Relu", "Clip")
 _MATRIX = {"Conv": DType.INT32, "Gemm": DType.INT32, "MatMul": None}
-_ELEMENTWISE = ("Add", "Mul", "AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu", "Softmax", "Concat", "Where")
+_ELEMENTWISE = (
+    "Add",
+    "Mul",
+    "AveragePool",
+    "GlobalAveragePool",
+    "ReduceMean",
+    "Sigmoid",
+    "LeakyRelu",
+    "Softmax",
+    "Concat",
+    "Where",
+)
 _MOVES = (
     "Clip",
     "DepthToSpace",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from deepseek_backend_cpu.lowering.emitter import MICROSOFT, Emitter
 from deepseek_backend_cpu.lowering.kernel import IntegerKernel, finish
+from deepseek_backend_cpu.lowering.operands import real_constant
 from deepseek_core import Role, Unit
 
 __all__ = ["KERNELS"]
@@ -55,6 +58,25 @@ def _pool_problem(unit: Unit) -> str | None:
     return None
 
 
+def _mean_problem(unit: Unit) -> str | None:
+    (data,), axes = unit.operands(Role.DATA), unit.inputs[1] if len(unit.inputs) > 1 else None
+    rank = 0 if data.shape is None else len(data.shape)
+    if rank != 4 or axes is None or not axes.is_constant:
+        return "it is no mean over the height and width of images"
+    if {int(axis) % rank for axis in real_constant(axes).reshape(-1)} != {2, 3}:
+        return "it is no mean over the height and width of images"
+    return None
+
+
+def _mean(unit: Unit, emit: Emitter) -> None:
+    (output,) = unit.outputs
+    inputs = [*emit.codes(unit.operands(Role.DATA)[0]), *emit.params(output)]
+    (codes,) = emit.add("QLinearGlobalAveragePool", inputs, domain=MICROSOFT)
+    if unit.node.attributes.get_int("keepdims", 1) == 0:
+        (codes,) = emit.add("Squeeze", [codes, emit.constant(np.array([2, 3], np.int64))])
+    emit.result(output, codes)
+
+
 _POOL = ("auto_pad", "count_include_pad", "kernel_shape", "pads", "strides")
 
 KERNELS = {
@@ -62,6 +84,7 @@ KERNELS = {
     "Mul": IntegerKernel(_with_params("QLinearMul")),
     "AveragePool": IntegerKernel(_with_params("QLinearAveragePool", *_POOL), _pool_problem),
     "GlobalAveragePool": IntegerKernel(_with_params("QLinearGlobalAveragePool")),
+    "ReduceMean": IntegerKernel(_mean, _mean_problem),
     "Sigmoid": IntegerKernel(_with_params("QLinearSigmoid")),
     "LeakyRelu": IntegerKernel(_with_params("QLinearLeakyRelu", "alpha")),
     "Softmax": IntegerKernel(_softmax),

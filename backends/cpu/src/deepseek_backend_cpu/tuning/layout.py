@@ -12,7 +12,19 @@ __all__ = ["channels_last_values"]
 
 _SOURCES = frozenset(["Conv"])
 _FOLLOWERS = frozenset(
-    ["Add", "Mul", "Concat", "Sigmoid", "LeakyRelu", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool"]
+    [
+        "Add",
+        "AveragePool",
+        "Clip",
+        "Concat",
+        "GlobalAveragePool",
+        "LeakyRelu",
+        "MaxPool",
+        "Mul",
+        "ReduceMean",
+        "Relu",
+        "Sigmoid",
+    ]
 )
 """ONNX Runtime moves transposes through these, so they follow the layout of their neighbours."""
 
