@@ -63,7 +63,7 @@ def _contract(report: Report) -> Iterator[str]:
     """Areas of the contract, and whatever else is about no single op."""
     general = {name: counts for name, counts in report.groups() if name.partition("/")[0] not in _BY_OP}
     if general:
-        yield '<h2>Contract</h2><div class="card chips"><div><span>'
+        yield '<h2>Contract</h2><div class="card chips flat"><div><span>'
         yield "".join(
             f'<a class="{_class(worst(counts))}" href="#{_anchor(name)}">{escape(name.removeprefix("contract/"))} '
             f"<em>{_number(counts)}</em></a>"

@@ -42,7 +42,7 @@ def _convex(context: Context) -> None:
 def _newer_opset(context: Context) -> None:
     newest = context.capabilities.max_opset
     if newest is None:
-        raise Skipped("the table bounds no opset")
+        raise Skipped("the table bounds no opset: there is none to refuse")
     model = context.sample.model.clone()
     model.graph.opset_imports[""] = newest + 1
     _all_refused(context, model, f"opset {newest + 1}")
@@ -51,7 +51,7 @@ def _newer_opset(context: Context) -> None:
 @CONTRACT.case("dynamic_shapes_refused", "symbolic shapes are refused by a target that does not declare them")
 def _dynamic(context: Context) -> None:
     if context.capabilities.dynamic_shapes:
-        raise Skipped("the table declares dynamic shapes")
+        raise Skipped("the table declares dynamic shapes: there are none to refuse")
     for _, problem in plain_problems(context.capabilities, symbolic=True):
         _all_refused(context, problem.model, "a symbolic shape")
         return

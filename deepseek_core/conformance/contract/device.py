@@ -63,7 +63,7 @@ def _unknown_device(context: Context) -> None:
 @CONTRACT.case("absent_device_refused", "where the target cannot run, loading is refused, not done elsewhere")
 def _absent_device(context: Context) -> None:
     if context.availability.can_run:
-        raise Skipped(f"{context.target} runs here")
+        raise Skipped(f"{context.target} runs here: its absence cannot be tried")
     artifact = context.compile(context.sample.model)
     with refused("an artifact whose device the probe does not find"):
         context.backend.load(artifact).close()
@@ -73,7 +73,7 @@ def _absent_device(context: Context) -> None:
 def _declared_numerics(context: Context) -> None:
     own, reference = context.expectations, Expectations()
     if not shows(own):
-        raise Skipped("the backend declares the reference's own numerics")
+        raise Skipped("the declared numerics are the reference's own: they cannot give a fallback away")
     context.require_device()
     for draft in tie_drafts(context.capabilities):
         if context.declared_refusals(draft.problem.model):
