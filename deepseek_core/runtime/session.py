@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from deepseek_core.artifact import Artifact
-from deepseek_core.errors import PackageError
-from deepseek_core.executable import Executable, Feeds
+from deepseek_core.errors import ConfigError
+from deepseek_core.executable import Feeds
 from deepseek_core.ir.model import TensorInfo
-from deepseek_core.package import Action, Package, verdict, verdicts
-from deepseek_core.package.build import build_part
-from deepseek_core.partition import split
+from deepseek_core.package import Package
 from deepseek_core.registry import Registry, discover
+from deepseek_core.runtime.fallback import Fallback, Recovery
 from deepseek_core.runtime.feeds import FeedCheck
-from deepseek_core.runtime.schedule import Schedule, Step, check_device
+from deepseek_core.runtime.gate import Gate
+from deepseek_core.runtime.job import Job, run_here
+from deepseek_core.runtime.lanes import Lanes
+from deepseek_core.runtime.opening import Opener
+from deepseek_core.runtime.schedule import Schedule
+from deepseek_core.runtime.step import PartError
+from deepseek_core.runtime.stream import stream
 from deepseek_core.target import Target, Tier
 
 __all__ = ["PartInfo", "Session"]
 
-_log = logging.getLogger(__name__)
+_Outputs = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class PartInfo:
     Attributes:
         units: names of the units it runs.
         rebuilt: why it was built again on opening; empty when it was not.
+        moved: which device was lost so that it runs here; empty when it runs where it was placed.
     """
 
     target: Target
@@ -45,6 +48,7 @@ class PartInfo:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     rebuilt: str
+    moved: str = ""
 
 
 class Session:
@@ -54,10 +58,13 @@ class Session:
         package: compiled package, or the path of one.
         registry: the backends to use; default: the installed ones.
         device: which of several devices, for all parts or by backend name; default: each backend's own choice.
+        fallback: where the units of a device may go that fails while it runs, in order of preference; the package's
+            other targets come after them. Without it a failure is raised.
 
     Raises:
         PackageError: the package is damaged, not compiled, or cannot run here.
         BackendError: a part opened on another device than it is placed on.
+        TargetError: a fallback target is unknown.
     """
 
     def __init__(
@@ -65,23 +72,23 @@ class Session:
         package: Package | str | Path,
         registry: Registry | None = None,
         device: str | Mapping[str, str] | None = None,
+        fallback: Sequence[Target | str] | None = None,
     ) -> None:
         package = package if isinstance(package, Package) else Package.open(package)
         registry = registry or discover()
-        artifacts, self._reasons = _current_artifacts(package, registry)
         self._package = package
-        self._gate = _Gate()
-        self._steps: list[Step] = []
+        self._gate, self._lanes = Gate(), Lanes()
+        self._opener = Opener(package, registry, device)
+        self._recovery: Recovery | None = None
         try:
-            for number, artifact in enumerate(artifacts):
-                self._steps.append(_open(number, artifact, registry, device))
-            outputs = tuple(dict.fromkeys((*(o.name for o in package.model.outputs), *package.options.taps)))
             self._check = FeedCheck(package.model.inputs)
-            self._schedule = Schedule(self._steps, (i.name for i in self.inputs), _constants(package, outputs), outputs)
+            self._opened = self._opener.open_package()
+            if fallback is not None:
+                self._recovery = Recovery(self._opener, self._opened, package, registry, fallback)
         except BaseException:
             self.close()
             raise
-        self._run = self._schedule.run
+        self._run = self._runner(self._opened) if self._recovery is None else self._run_or_recover
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
@@ -93,49 +100,83 @@ class Session:
         """What `run` gives: the model's outputs in its order, then the taps it was compiled with."""
         own = self._package.model.outputs
         names = {info.name for info in own}
-        given = {info.name: info for step in self._steps for info in step.executable.outputs}
+        given = {info.name: info for step in self._schedule.steps for info in step.executable.outputs}
         given |= {info.name: info for info in self.inputs}
         return (*own, *(given[name] for name in self._package.options.taps if name not in names))
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
         """How each part's results are obtained."""
-        return tuple(step.executable.tier for step in self._steps)
+        return tuple(step.executable.tier for step in self._schedule.steps)
 
     @property
     def devices(self) -> tuple[str, ...]:
         """The device of each part, as its runtime names it."""
-        return tuple(step.device for step in self._steps)
+        return tuple(step.device for step in self._schedule.steps)
 
     @property
     def rebuilt(self) -> tuple[str, ...]:
         """Why parts had to be built again on opening; empty when all ran as they were."""
-        return tuple(filter(None, self._reasons))
+        return tuple(step.rebuilt for step in self._opened.steps if step.rebuilt)
 
-    def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:
-        """Outputs by name.
+    @property
+    def fallbacks(self) -> tuple[Fallback, ...]:
+        """Devices lost so far, and where their units run now; empty while everything runs where it was placed."""
+        return () if self._recovery is None else self._recovery.records
+
+    def run(self, feeds: Feeds) -> _Outputs:
+        """Outputs by name. Parts that do not depend on each other run at the same time on different devices.
 
         Raises:
             FeedError: the feeds do not fit `inputs`.
+            PartError: a part failed, and no fallback took its units.
         """
         with self._gate:
             self._check(feeds)
             return self._run(feeds)
 
+    def stream(self, source: Iterable[Feeds], depth: int | None = None) -> Iterator[_Outputs]:
+        """Outputs of many inputs, in their order, with every device busy on another input.
+
+        The source is pulled on the caller's thread, when there is room. When the iterator is exhausted, closed or
+        fails, nothing runs on.
+
+        Args:
+            source: feeds, one for each result; may be endless.
+            depth: inputs under way, or done and not yet fetched; default: two for each device.
+
+        Raises:
+            ConfigError: `depth` is less than 1.
+            FeedError: feeds do not fit `inputs`; raised when they are pulled.
+            PartError: as `run`; raised in place of the result.
+        """
+        depth = 2 * max(1, self._schedule.lanes) if depth is None else depth
+        if depth < 1:
+            raise ConfigError(f"a stream of depth {depth} has no room for an input", fix="give a depth of 1 or more")
+        with self._gate:
+            return stream(self._lanes, self._begin, source, depth)
+
     def describe(self) -> tuple[PartInfo, ...]:
         """The parts in execution order."""
-        placement = self._package.placement
-        names = () if placement is None else placement.parts
         return tuple(
-            PartInfo(s.target, s.device, s.executable.tier, units, s.executable.inputs, s.executable.outputs, reason)
-            for s, units, reason in zip(self._steps, names, self._reasons, strict=True)
+            PartInfo(
+                s.target,
+                s.device,
+                s.executable.tier,
+                s.units,
+                s.executable.inputs,
+                s.executable.outputs,
+                s.rebuilt,
+                s.moved,
+            )
+            for s in self._schedule.steps
         )
 
     def close(self) -> None:
-        """Release the devices, once running calls have ended; calling twice is harmless."""
+        """Release the devices, once running calls have ended; streams end with an error. Calling twice is harmless."""
         self._gate.close()
-        for step in self._steps:
-            step.executable.close()
+        self._lanes.close()
+        self._opener.close()
 
     def __enter__(self) -> Session:
         return self
@@ -143,72 +184,47 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def _schedule(self) -> Schedule:
+        return self._opened if self._recovery is None else self._recovery.schedule
 
-class _Gate:
-    """Lets calls in until it is closed; closing waits for those inside."""
+    def _runner(self, schedule: Schedule) -> Callable[[Feeds], _Outputs]:
+        """The shortest way through a schedule."""
+        if schedule.single is not None:
+            return schedule.run_single
+        return partial(self._lanes.run if schedule.parallel else run_here, schedule)
 
-    def __init__(self) -> None:
-        self._idle = threading.Condition(threading.Lock())
-        self._inside = 0
-        self._open = True
+    def _run_or_recover(self, feeds: Feeds) -> _Outputs:
+        schedule = self._schedule
+        try:
+            return self._runner(schedule)(feeds)
+        except PartError as error:
+            assert self._recovery is not None
+            return self._recovery.repeat(schedule, feeds, error)
 
-    def __enter__(self) -> None:
-        with self._idle:
-            if not self._open:
-                raise PackageError("the session is closed", fix="open a new one")
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._idle:
-            self._inside -= 1
-            if not (self._inside or self._open):
-                self._idle.notify_all()
-
-    def close(self) -> None:
-        with self._idle:
-            self._open = False
-            self._idle.wait_for(lambda: not self._inside)
-
-
-def _current_artifacts(package: Package, registry: Registry) -> tuple[tuple[Artifact, ...], tuple[str, ...]]:
-    """Artifacts that fit this machine, rebuilt in memory where needed, and the reason for each that was."""
-    worst = verdict(package, registry)
-    if worst.action is Action.REFUSE or package.placement is None:
-        raise PackageError(worst.reason, fix=worst.fix)
-    if worst.action is Action.RUN:
-        return package.artifacts, ("",) * len(package.artifacts)
-    artifacts, reasons = list(package.artifacts), []
-    parts = split(package.model, package.placement)
-    for number, (part, found) in enumerate(zip(parts, verdicts(package, registry), strict=True)):
-        stale = found.action is Action.REBUILD
-        if stale:
-            _log.warning("%s for %s is built again: %s", part.name, part.target, found.reason)
-            artifacts[number] = build_part(part, registry.resolve(part.target)[0], package.options)
-        reasons.append(found.reason if stale else "")
-    return tuple(artifacts), tuple(reasons)
+    def _begin(self, feeds: Feeds) -> _Ticket:
+        with self._gate:
+            self._check(feeds)
+            schedule = self._schedule
+            job = Job(schedule, feeds)
+            self._lanes.start(job)
+        recovery = self._recovery
+        return _Ticket(job, self._gate, None if recovery is None else partial(recovery.repeat, schedule, feeds))
 
 
-def _open(number: int, artifact: Artifact, registry: Registry, device: str | Mapping[str, str] | None) -> Step:
-    backend, target = registry.resolve(artifact.target)
-    wanted = device.get(backend.name) if isinstance(device, Mapping) else device
-    executable = backend.load(artifact, wanted)
-    with _closing_on_error(executable):
-        check_device(number, artifact, executable, backend.probe(target))
-        takes = tuple(info.name for info in executable.inputs)
-        return Step(number, target, executable, executable.device, takes)
+class _Ticket:
+    """A job of a stream, and what to do when a part of it fails."""
 
+    def __init__(self, job: Job, gate: Gate, again: Callable[[PartError], _Outputs] | None) -> None:
+        self._gate, self._again = gate, again
+        self.done, self.cancel = job.outcome.done, job.cancel
+        self._wait = job.outcome.result
 
-@contextlib.contextmanager
-def _closing_on_error(executable: Executable) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        executable.close()
-        raise
-
-
-def _constants(package: Package, outputs: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Wanted outputs that are constants of the model: no part computes them."""
-    constants = package.model.graph.initializers
-    tensors = {name: constants[name].const_value for name in outputs if name in constants}
-    return {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
+    def result(self) -> _Outputs:
+        try:
+            return self._wait()
+        except PartError as error:
+            if self._again is None:
+                raise
+            with self._gate:
+                return self._again(error)

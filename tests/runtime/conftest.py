@@ -13,6 +13,7 @@ import pytest
 from deepseek_core.artifact import Artifact
 from deepseek_core.hookspecs import HOOK_API, BackendInfo, hookimpl
 from deepseek_core.ir.model import QuantizedModel, TensorInfo
+from deepseek_core.pipeline import compile
 from deepseek_core.registry import Backend, Registry
 from deepseek_core.scheme import DType
 from deepseek_core.target import Availability, Capabilities, OpRule, Target, Tier
@@ -133,6 +134,18 @@ def graph_of():
             fed, [values[o] for o in outputs], nodes=made, initializers=initializers, opset_imports={"": 21}, name="g"
         )
         return QuantizedModel(ir.Model(graph, ir_version=10), {"source_sha256": "00"})
+
+    return make
+
+
+@pytest.fixture
+def packaged(fake, registry_of):
+    """`packaged(model)`: Relu and Add on npu, the rest on cpu; gives package, registry, npu, cpu."""
+
+    def make(model):
+        npu, cpu = fake("npu", ("Relu", "Add")), fake("cpu")
+        registry = registry_of(npu, cpu)
+        return compile(model, ["npu", "cpu"], registry=registry), registry, npu, cpu
 
     return make
 
