@@ -42,7 +42,8 @@ def adopt_contrib(model: ir.Model) -> None:
 def _fits(node: ir.Node, op: str, opset: int) -> bool:
     """Whether the default domain's operator takes the node's types and attributes."""
     spec = signature("", op, opset)
-    if spec is None or any(name in _ATTRIBUTES and name not in spec.attributes for name in node.attributes):
+    given = [a for a in node.attributes.values() if a.name in _ATTRIBUTES]
+    if spec is None or any(spec.attributes.get(a.name, (None,))[0] != a.type for a in given):
         return False
     used = [*zip(node.inputs, spec.inputs, strict=False), *zip(node.outputs, spec.outputs, strict=False)]
     return all(value is None or value.type is None or formal.accepts(value.type) for value, formal in used)

@@ -61,7 +61,10 @@ def is_lowerable(node: ir.Node, opset: int) -> bool:
 
 def _lowering(node: ir.Node, opset: int) -> _Lowering | None:
     rule = _RULES.get((node.domain, node.op_type))
-    return rule(node, opset) if rule is not None else None
+    try:
+        return rule(node, opset) if rule is not None else None
+    except TypeError:  # an attribute of another type than the vendor documents: not the operator we know
+        return None
 
 
 def _apply(editor: Editor, node: ir.Node, lowering: _Lowering) -> None:

@@ -6,6 +6,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from deepseek_core.errors import ModelError
+from deepseek_core.ir.units import subgraphs
 
 __all__ = ["remove_dead", "sort_if_needed", "use_default_domain"]
 
@@ -47,9 +48,24 @@ def _is_sorted(graph: ir.Graph) -> bool:
 
 
 def remove_dead(model: ir.Model) -> None:
-    """Drop nodes and initializers nothing reads."""
+    """Drop nodes, optional outputs and initializers that nothing reads."""
+    _sweep(model.graph)
     common.RemoveUnusedNodesPass()(model)
-    for graph in model.graph.subgraphs():
+    for graph in model.graphs():
         for name, value in list(graph.initializers.items()):
             if not value.uses() and not value.is_graph_output():
                 del graph.initializers[name]
+
+
+def _sweep(graph: ir.Graph) -> None:
+    """Remove dead nodes from the last to the first, so that what only they read is dead when it is reached."""
+    for node in reversed(graph):
+        if any(value.uses() or value.is_graph_output() for value in node.outputs):
+            for body in subgraphs(node):
+                _sweep(body)
+            continue
+        # A removed node lets go of its inputs; its bodies would hold on to what they captured.
+        for inner in (inner for body in subgraphs(node) for inner in body.all_nodes()):
+            for position in range(len(inner.inputs)):
+                inner.replace_input_with(position, None)
+        graph.remove(node, safe=True)
