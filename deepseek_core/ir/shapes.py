@@ -8,7 +8,7 @@ import onnx_ir as ir
 from deepseek_core.errors import ModelError
 from deepseek_core.ir.isolated import CrashError, NativeError, call
 
-__all__ = ["infer_shapes"]
+__all__ = ["forget_negative_sizes", "infer_shapes"]
 
 _BIG = 1024
 """Bytes; a larger initializer tells inference nothing that its shape does not, and would only be copied."""
@@ -31,6 +31,14 @@ def infer_shapes(model: ir.Model, *, isolate: bool = False) -> None:
     except CrashError as error:
         raise ModelError(f"shapes cannot be inferred: {error}", fix=_FIX) from error
     _adopt(model, ir.from_proto(inferred))
+
+
+def forget_negative_sizes(model: ir.Model) -> None:
+    """Some exporters write -1 for a size they do not know; ONNX says to leave it out (onnx.proto, Dimension)."""
+    for graph in model.graphs():
+        for value in (*graph.inputs, *(v for node in graph for v in node.outputs)):
+            if value.shape is not None and any(isinstance(d, int) and d < 0 for d in value.shape):
+                value.shape = ir.Shape([None if isinstance(d, int) and d < 0 else d for d in value.shape])
 
 
 def _inferred(proto: onnx.ModelProto, *, isolate: bool) -> onnx.ModelProto:

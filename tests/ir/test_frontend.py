@@ -224,3 +224,9 @@ def test_an_input_without_a_type(relu):
 def test_map_types_are_refused(relu):
     relu.graph.input[0].type.map_type.key_type = FLOAT
     assert refusal(relu)
+
+
+def test_a_negative_size_is_an_unknown_one(relu):
+    relu.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    (info,) = load_model(relu).inputs
+    assert info.shape == (None, 3)
