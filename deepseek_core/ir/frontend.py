@@ -25,7 +25,7 @@ from deepseek_core.ir.opset import raise_opset
 from deepseek_core.ir.reading import parse, read_file
 from deepseek_core.ir.screen import screen
 from deepseek_core.ir.serialize import unpack_metadata
-from deepseek_core.ir.shapes import forget_negative_sizes, infer_shapes
+from deepseek_core.ir.shapes import forget_placeholder_sizes, infer_shapes
 from deepseek_core.ir.verify import verify
 
 __all__ = ["load_model"]
@@ -59,7 +59,7 @@ def load_model(source: str | Path | bytes | onnx.ModelProto | ir.Model) -> Quant
 
 def _canonical(model: ir.Model, *, isolate: bool) -> None:
     inline(model)
-    forget_negative_sizes(model)
+    forget_placeholder_sizes(model)
     use_default_domain(model)
     sort_if_needed(model)
     unify_names(model)

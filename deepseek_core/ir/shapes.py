@@ -8,7 +8,7 @@ import onnx_ir as ir
 from deepseek_core.errors import ModelError
 from deepseek_core.ir.isolated import CrashError, NativeError, call
 
-__all__ = ["forget_negative_sizes", "infer_shapes"]
+__all__ = ["forget_placeholder_sizes", "infer_shapes"]
 
 _BIG = 1024
 """Bytes; a larger initializer tells inference nothing that its shape does not, and would only be copied."""
@@ -33,12 +33,21 @@ def infer_shapes(model: ir.Model, *, isolate: bool = False) -> None:
     _adopt(model, ir.from_proto(inferred))
 
 
-def forget_negative_sizes(model: ir.Model) -> None:
-    """Some exporters write -1 for a size they do not know; ONNX says to leave it out (onnx.proto, Dimension)."""
+def forget_placeholder_sizes(model: ir.Model) -> None:
+    """Some exporters write -1 or "?" for a size they do not know; ONNX says to leave it out (IR.md, Static shapes).
+
+    Two dimensions both named "?" would have to be equal.
+    """
     for graph in model.graphs():
         for value in (*graph.inputs, *(v for node in graph for v in node.outputs)):
-            if value.shape is not None and any(isinstance(d, int) and d < 0 for d in value.shape):
-                value.shape = ir.Shape([None if isinstance(d, int) and d < 0 else d for d in value.shape])
+            if value.shape is not None and any(map(_is_placeholder, value.shape)):
+                value.shape = ir.Shape([None if _is_placeholder(size) else size for size in value.shape])
+
+
+def _is_placeholder(size: int | ir.SymbolicDim) -> bool:
+    if isinstance(size, int):
+        return size < 0
+    return size.value is not None and not any(map(str.isalnum, str(size.value)))
 
 
 def _inferred(proto: onnx.ModelProto, *, isolate: bool) -> onnx.ModelProto:
