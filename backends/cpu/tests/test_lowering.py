@@ -243,6 +243,37 @@ def test_a_float_output_is_the_accumulator_in_real_units(cpu, feeds_of, builder,
     np.testing.assert_allclose(cpu.run(model, feeds)["y"], cpu.expected(model, feeds)["y"], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("product_first", [True, False])
+def test_a_product_adds_the_bias_behind_it(cpu, feeds_of, builder, product_first) -> None:
+    operands = [matmul(builder, np.uint8), builder.constant(np.linspace(-1, 1, 4, dtype=np.float32))]
+    builder.output(builder.op("Add", *(operands if product_first else operands[::-1]), name="sum"), "y")
+    model = builder.model()
+    assert set(operators(cpu, model)) == {"MatMulIntegerToFloat"}
+    feeds = feeds_of(model)
+    np.testing.assert_allclose(cpu.run(model, feeds)["y"], cpu.expected(model, feeds)["y"], rtol=1e-6, atol=1e-6)
+
+
+def test_a_sum_that_is_no_bias_stays(cpu, feeds_of, builders) -> None:
+    def other_reader(b, product):
+        b.output(product, "product")
+        return b.constant(np.ones(4, np.float32))
+
+    others = {
+        "read elsewhere": other_reader,
+        "another shape": lambda b, _: b.constant(np.ones((5, 1), np.float32)),
+        "computed": lambda b, _: b.input("z", (4,)),
+        "itself": lambda _, product: product,
+    }
+    for name, other in others.items():
+        b = builders()
+        product = matmul(b, np.uint8)
+        b.output(b.op("Add", product, other(b, product), name="sum"), "y")
+        model = b.model()
+        assert operators(cpu, model)["Add"] == 1, name
+        feeds = feeds_of(model)
+        np.testing.assert_allclose(cpu.run(model, feeds)["y"], cpu.expected(model, feeds)["y"], rtol=1e-6, atol=1e-6)
+
+
 def test_two_computed_factors(cpu, feeds_of, builder) -> None:
     a, b = builder.codes("a", (2, 4, 3)), builder.codes("b", (2, 3, 4), 0.01, 9)
     model = quantized(builder, builder.op("MatMul", a, b, name="unit"), np.uint8)

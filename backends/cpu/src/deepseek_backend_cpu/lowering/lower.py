@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import onnx_ir as ir
 
+from deepseek_backend_cpu.lowering.bias import fold_bias
 from deepseek_backend_cpu.lowering.emitter import MICROSOFT, Constants, Emitter
 from deepseek_backend_cpu.lowering.table import INTEGER_KERNELS, computes
 from deepseek_backend_cpu.lowering.unsigned import store_unsigned
@@ -33,6 +34,7 @@ def lower(model: QuantizedModel, integer: Collection[str]) -> None:
         INTEGER_KERNELS[unit.op].emit(unit, emitter)
         emitter.splice()
     for graph in _graphs(model):
+        fold_bias(graph)
         _drop_unused(graph)
     model.model.opset_imports.setdefault(MICROSOFT, 1)
 
