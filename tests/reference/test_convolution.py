@@ -237,6 +237,16 @@ def test_an_int32_bias_of_another_scale_is_added_to_the_real_number(run, scalar)
     assert real == scalar.f32(scalar.f32(97 * 7 * scalar.f32(scalar.f32(0.1) * scalar.f32(0.3))) + 7.5)
 
 
+def test_activations_with_a_scale_for_each_channel_multiply_in_float(run):
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "xs"], ["x_real"], axis=1),
+        helper.make_node("DequantizeLinear", ["w", "ws"], ["w_real"]),
+        helper.make_node("Conv", ["x_real", "w_real"], ["y"]),
+    ]
+    constants = {"w": np.array([[[1], [2]]], np.int8), "xs": np.array([1, 10], np.float32), "ws": np.float32(1)}
+    assert run(nodes, {"x": np.array([[[3], [4]]], np.int8)}, ["y"], constants)["y"].item() == 83
+
+
 def test_a_batch_of_nothing(run):
     s = Setting(np.zeros((0, 2, 4, 4), np.int8), np.zeros((3, 2, 3, 3), np.int8), 0, np.zeros(1, np.int8), {})
     nodes, constants = unit("Conv", s, (0.1, np.float32(0.3), 0.7, np.int8(1)))

@@ -177,3 +177,22 @@ def test_large_sums_are_exact(run):
     ]
     y = run(nodes, {"a": a}, ["y"], {"b": a.T, "s": np.float32(1)})["y"]
     assert y.item() == np.float32((product + 2**31) % 2**32 - 2**31)
+
+
+def test_a_scale_that_varies_inside_the_sum_multiplies_in_float(run):
+    """Activations with a scale for each column of a, that is inside each sum."""
+    nodes = [
+        helper.make_node("DequantizeLinear", ["a", "as"], ["a_real"], axis=1),
+        helper.make_node("DequantizeLinear", ["b", "s"], ["b_real"]),
+        helper.make_node("MatMul", ["a_real", "b_real"], ["y"]),
+    ]
+    constants = {"b": np.array([[1], [2]], np.int8), "as": np.array([1, 10], np.float32), "s": np.float32(1)}
+    assert run(nodes, {"a": np.array([[3, 4]], np.int8)}, ["y"], constants)["y"].item() == 83
+
+
+def test_qlinear_matmul_may_have_an_output_scale_for_each_row(run):
+    node = helper.make_node("QLinearMatMul", ["a", "s", "z", "b", "s", "z", "ys", "yz"], ["y"])
+    constants = {"b": np.array([[1, 2], [3, 4]], np.int8), "s": np.float32(1), "z": np.int8(0)}
+    constants |= {"ys": np.array([1, 2], np.float32), "yz": np.array([0, 5], np.int8)}
+    y = run([node], {"a": np.array([[1, 1], [2, 2]], np.int8)}, ["y"], constants)["y"]
+    assert y.tolist() == [[4, 6], [9, 11]]
