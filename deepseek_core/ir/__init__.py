@@ -3,6 +3,7 @@
 from deepseek_core.ir.model import QuantizedModel, TensorInfo
 from deepseek_core.ir.ops import Role, channel_axis
 from deepseek_core.ir.qparams import QParams, expand
+from deepseek_core.ir.shapes import with_input_shapes
 from deepseek_core.ir.units import Operand, Unit, qparams_of, subgraphs, units
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "qparams_of",
     "subgraphs",
     "units",
+    "with_input_shapes",
 ]

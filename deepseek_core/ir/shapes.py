@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import onnx
 import onnx_ir as ir
 
 from deepseek_core.errors import ModelError
 from deepseek_core.ir.isolated import CrashError, NativeError, call
+from deepseek_core.ir.model import QuantizedModel
 
-__all__ = ["forget_placeholder_sizes", "infer_shapes"]
+__all__ = ["forget_placeholder_sizes", "infer_shapes", "with_input_shapes"]
 
 _BIG = 1024
 """Bytes; a larger initializer tells inference nothing that its shape does not, and would only be copied."""
@@ -31,6 +34,24 @@ def infer_shapes(model: ir.Model, *, isolate: bool = False) -> None:
     except CrashError as error:
         raise ModelError(f"shapes cannot be inferred: {error}", fix=_FIX) from error
     _adopt(model, ir.from_proto(inferred))
+
+
+def with_input_shapes(model: QuantizedModel, shapes: Mapping[str, Sequence[int]]) -> QuantizedModel:
+    """A copy of `model` for inputs of these shapes, with every shape that follows from them.
+
+    Args:
+        shapes: input name → sizes; names that are no inputs are ignored, inputs that are missing stay as they are.
+
+    Raises:
+        ModelError: the shapes contradict the model; the message names the node.
+    """
+    copy = model.clone()
+    for value in copy.graph.inputs:
+        sizes = shapes.get(value.name or "")
+        if sizes is not None:
+            value.shape = ir.Shape(sizes)
+    infer_shapes(copy.model)
+    return copy
 
 
 def forget_placeholder_sizes(model: ir.Model) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from deepseek_backend_cpu.kernels import FLOAT32, INT8, estimate, kernel_names
 from deepseek_backend_cpu.lowering import lower
@@ -11,6 +12,8 @@ from deepseek_backend_cpu.tuning.layout import channels_last_values
 from deepseek_backend_cpu.tuning.measurer import Measurer, serialize
 from deepseek_backend_cpu.tuning.micro import symbol_sizes
 from deepseek_core import Basis, CompileOptions, QuantizedModel, Target, Unit
+from deepseek_core.errors import ModelError
+from deepseek_core.ir import with_input_shapes
 from deepseek_core.selection import Border, assign
 
 __all__ = ["Choice", "choose", "preset"]
@@ -51,6 +54,7 @@ def choose(model: QuantizedModel, target: Target, options: CompileOptions, *, he
     Args:
         here: the target is this machine, so measure; otherwise estimate.
     """
+    model = _as_used(model)
     integer = preset(model, INT8).integer
     eligible = [unit for unit in model.all_units() if unit.name in integer]
     if not here:
@@ -71,6 +75,17 @@ def choose(model: QuantizedModel, target: Target, options: CompileOptions, *, he
     _compare(model, choice, measurer)
     measurer.save()
     return choice
+
+
+def _as_used(model: QuantizedModel) -> QuantizedModel:
+    """The model with the input shapes that its calibration samples had, where it knows them."""
+    shapes: Any = model.metadata.get("sample_shapes")
+    if not shapes or all(isinstance(d, int) for info in model.inputs for d in info.shape or (None,)):
+        return model
+    try:
+        return with_input_shapes(model, shapes)
+    except ModelError:  # the samples belong to an earlier form of the model
+        return model
 
 
 def _estimates(unit: Unit, target: Target) -> dict[str, float]:
