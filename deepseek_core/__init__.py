@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deepseek_core.hookspecs import BackendInfo, hookimpl
     from deepseek_core.ir import Operand, QParams, QuantizedModel, Role, TensorInfo, Unit
     from deepseek_core.options import CompileOptions
-    from deepseek_core.placement import Claim, Placement, Refusal
+    from deepseek_core.placement import Claim, Optimality, Placement, Refusal
     from deepseek_core.recipe import CalibratorSpec, Goal, Recipe, TensorRecipe
     from deepseek_core.registry import Backend, BrokenBackend, Registry, discover
     from deepseek_core.scheme import DType, Granularity, QuantScheme
@@ -50,6 +50,7 @@ _PUBLIC: dict[str, str] = {
     "Missing": "target",
     "OpRule": "target",
     "Operand": "ir",
+    "Optimality": "placement",
     "Placement": "placement",
     "QParams": "ir",
     "QuantScheme": "scheme",
@@ -95,6 +96,7 @@ __all__ = [
     "Missing",
     "OpRule",
     "Operand",
+    "Optimality",
     "Placement",
     "QParams",
     "QuantScheme",

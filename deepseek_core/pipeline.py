@@ -89,7 +89,7 @@ def compile(  # noqa: A001
         options: how to compile; `options.progress` is told about the work. The package keeps them, without what
             is for a backend that no unit was placed on.
         pins: unit name → the target it must run on.
-        solver: how to choose where several targets would run a unit; default: the first in order.
+        solver: how to choose where several targets would run a unit; default: least latency.
 
     Raises:
         ModelError: the model cannot be read.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from deepseek_core.cost import Cost
 from deepseek_core.target import Target
 
-__all__ = ["Claim", "Placement", "Refusal"]
+__all__ = ["Claim", "Optimality", "Placement", "Refusal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,32 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Optimality:
+    """How good a placement is under the cost model, and how that is known.
+
+    Attributes:
+        objective: what was minimised: `latency`, `additive`, `throughput` or `energy`.
+        value: of the placement, in seconds (joules for energy).
+        bound: no valid placement has a smaller value.
+        method: the solver that found the placement.
+        proof: what the bound rests on.
+    """
+
+    objective: str
+    value: float
+    bound: float
+    method: str
+    proof: str
+
+    @property
+    def gap(self) -> float | None:
+        """How far the value is above the bound, at most (0.01 = 1 %); None when nothing is proven."""
+        if self.value <= self.bound:
+            return 0.0
+        return (self.value - self.bound) / self.bound if self.bound > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """unit → target.
 
@@ -36,8 +62,9 @@ class Placement:
         units: target of every unit of the main graph, by unit name, in topological order.
         parts: unit names of each part in execution order; each part is convex and on one target.
         refusals: every reason given on the way.
-        cost: predicted total.
+        cost: predicted total of all parts and transfers, as if nothing overlapped.
         gap: how far the total is from the proven optimum (0.01 = 1 %), None when unknown.
+        optimality: what `gap` is about and rests on, None when nothing was optimised.
     """
 
     units: Mapping[str, Target]
@@ -45,3 +72,4 @@ class Placement:
     refusals: tuple[Refusal, ...] = ()
     cost: Cost = field(default_factory=lambda: Cost(0.0))
     gap: float | None = None
+    optimality: Optimality | None = None

@@ -55,7 +55,7 @@ _PUBLIC_PARTS = ("calibration", "conformance", "errors", "ir", "partition", "pas
 PUBLIC = ("deepseek_core", *(f"deepseek_core.{part}" for part in _PUBLIC_PARTS))
 """All that a backend may import of the core; docs/architecture.md lists the same."""
 
-NEVER_AT_IMPORT = frozenset(("torch", "onnxruntime", "tensorrt", "PIL", "cryptography", "scipy", "pandas"))
+NEVER_AT_IMPORT = frozenset(("torch", "onnxruntime", "tensorrt", "PIL", "cryptography", "scipy", "highspy", "pandas"))
 """Imported inside functions or not at all."""
 NOT_FOR_DISCOVERY = NEVER_AT_IMPORT | {"onnx", "onnx_ir", "onnxscript", "numpy", "ml_dtypes", "rich"}
 """What importing the registry and every backend's plugin module leaves alone."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from deepseek_core import __version__
 from deepseek_core.cost import Basis, Cost
@@ -18,7 +18,7 @@ from deepseek_core.package.archive import damaged
 from deepseek_core.package.pieces import EXPANSION, Piece, problem
 from deepseek_core.package.strict import Json, MalformedError
 from deepseek_core.package.weights import LOCATION
-from deepseek_core.placement import Placement, Refusal
+from deepseek_core.placement import Optimality, Placement, Refusal
 from deepseek_core.target import Target
 
 __all__ = ["MODEL", "SCHEMA", "ArtifactEntry", "Contents", "Manifest", "MemberEntry", "artifact_member", "dump", "load"]
@@ -266,11 +266,13 @@ def _placement_json(placement: Placement) -> dict[str, object]:
             "joules": cost.joules,
         },
         "gap": placement.gap,
+        **({} if placement.optimality is None else {"optimality": asdict(placement.optimality)}),
     }
 
 
 def _placement(data: Json) -> Placement:
-    units, parts, refusals, cost, gap = data.fields("units", "parts", "refusals", "cost", "gap")
+    optional = ("optimality",) if "optimality" in data.entries() else ()
+    units, parts, refusals, cost, gap, *proof = data.fields("units", "parts", "refusals", "cost", "gap", *optional)
     placed = [pair.texts() for pair in units.items()]
     refused = [triple.texts() for triple in refusals.items()]
     if any(len(pair) != 2 for pair in placed) or any(len(triple) != 3 for triple in refused):
@@ -282,7 +284,13 @@ def _placement(data: Json) -> Placement:
         tuple(Refusal(parsed[target], unit, reason) for target, unit, reason in refused),
         _cost(cost),
         None if gap.is_null else gap.number(),
+        _optimality(proof[0]) if proof else None,
     )
+
+
+def _optimality(data: Json) -> Optimality:
+    objective, value, bound, method, proof = data.fields("objective", "value", "bound", "method", "proof")
+    return Optimality(objective.text(), value.number(), bound.number(), method.text(), proof.text())
 
 
 def _cost(data: Json) -> Cost:

@@ -9,9 +9,10 @@ from deepseek_core.errors import PlacementError
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.partition.claims import claims
 from deepseek_core.partition.graph import UnitGraph
-from deepseek_core.partition.merge import merge
-from deepseek_core.partition.solver import Offer, PreferenceSolver, Problem, Solver
-from deepseek_core.placement import Claim, Placement
+from deepseek_core.partition.optimal import OptimalSolver
+from deepseek_core.partition.solver import Offer, Problem, Solution, Solver
+from deepseek_core.partition.transfer import TransferModel
+from deepseek_core.placement import Placement
 from deepseek_core.registry import Backend
 from deepseek_core.target import Target
 
@@ -23,13 +24,15 @@ def place(
     targets: Sequence[tuple[Backend, Target]],
     pins: Mapping[str, Target] | None = None,
     solver: Solver | None = None,
+    transfers: TransferModel | None = None,
 ) -> Placement:
     """Place every unit of the main graph on a target.
 
     Args:
         targets: in order of preference.
         pins: unit name → the target it must run on.
-        solver: how to choose where several targets would run a unit; default: the first in order.
+        solver: how to choose where several targets would run a unit; default: `OptimalSolver()`, least latency.
+        transfers: what is known of moving tensors between the targets; default: analytic.
 
     Raises:
         PlacementError: a unit that no target accepts (the message has every refusal), or a pin that cannot be kept.
@@ -42,22 +45,19 @@ def place(
     for target, backend in {target: backend for backend, target in targets}.items():
         claimed, refused = claims(model, backend, target)
         offers.append(Offer(backend, target, tuple(claimed), tuple(refused)))
-    problem = Problem(graph, tuple(offers), pins or {})
+    problem = Problem(graph, tuple(offers), pins or {}, transfers or TransferModel())
     _check_pins(problem)
-    solution = (solver or PreferenceSolver()).solve(problem)
+    solution = (solver or OptimalSolver()).solve(problem)
     target_of = {name: claim.target for claim in solution.claims for name in claim.units}
     unplaced = [name for name in graph.index if name not in target_of]
     if unplaced:
         raise _unsupported(problem, unplaced)
-    return _placement(problem, solution.claims, target_of, solution.gap)
+    return _placement(problem, solution, target_of)
 
 
-def _placement(
-    problem: Problem, taken: Sequence[Claim], target_of: Mapping[str, Target], gap: float | None
-) -> Placement:
+def _placement(problem: Problem, solution: Solution, target_of: Mapping[str, Target]) -> Placement:
     graph = problem.graph
-    groups = [[graph.index[name] for name in claim.units] for claim in taken if len(claim.units) > 1]
-    merged = merge(graph, [target_of[unit.name] for unit in graph.units], groups)
+    merged = solution.merged(graph)
     parts = [(target_of[graph.units[units[0]].name], units) for units in merged]
     cost = Cost.total([*(problem.part_cost(*part) for part in parts), problem.transfer_cost(parts)])
     return Placement(
@@ -65,7 +65,8 @@ def _placement(
         parts=tuple(tuple(graph.units[i].name for i in units) for units in merged),
         refusals=tuple(refusal for offer in problem.offers for refusal in offer.refusals),
         cost=cost,
-        gap=gap,
+        gap=solution.gap,
+        optimality=solution.optimality,
     )
 
 

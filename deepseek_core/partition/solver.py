@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from deepseek_core.cost import Basis, Cost
+from deepseek_core.cost import Cost
 from deepseek_core.errors import PlacementError
 from deepseek_core.partition.graph import UnitGraph
-from deepseek_core.partition.merge import contract
+from deepseek_core.partition.merge import contract, merge
 from deepseek_core.partition.roofline import roofline, value_bytes
-from deepseek_core.placement import Claim, Refusal
+from deepseek_core.partition.transfer import TransferModel
+from deepseek_core.placement import Claim, Optimality, Refusal
 from deepseek_core.registry import Backend
 from deepseek_core.target import Capabilities, Target
 
@@ -50,6 +51,7 @@ class Problem:
     graph: UnitGraph
     offers: tuple[Offer, ...]
     pins: Mapping[str, Target] = field(default_factory=dict)
+    transfers: TransferModel = field(default_factory=TransferModel)
 
     def offer(self, target: Target) -> Offer:
         """The offer of a target."""
@@ -62,22 +64,20 @@ class Problem:
         return offer.backend.cost(group, target) or roofline(group, offer.capabilities)
 
     def transfer_cost(self, parts: Sequence[tuple[Target, Sequence[int]]]) -> Cost:
-        """Cost of moving values between parts on different targets, at the bandwidth of the slower side."""
-        home = {unit: number for number, (_, units) in enumerate(parts) for unit in units}
+        """Cost of moving values between targets; a value that a target needs goes there once."""
+        home = {unit: target for target, units in parts for unit in units}
         moves = {
-            (value, number): home[producer]
-            for unit, number in home.items()
+            (value, target): home[producer]
+            for unit, target in home.items()
             for value in self.graph.reads[unit]
             if (producer := self.graph.owner.get(value.producer())) is not None  # type: ignore[arg-type]
         }
-        total = Cost.total(())
-        for (value, number), source in moves.items():
-            ends = {parts[number][0], parts[source][0]}
-            if len(ends) == 2:
-                size = value_bytes(value)
-                slower = min(self.offer(target).capabilities.bandwidth for target in ends)
-                total += Cost.of(size / slower, Basis.ANALYTIC, bytes=size)
-        return total
+        tables = {offer.target: offer.capabilities for offer in self.offers}
+        return Cost.total(
+            self.transfers.link(tables[source], tables[target]).cost(value_bytes(value))
+            for (value, target), source in moves.items()
+            if source != target
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,22 @@ class Solution:
     Attributes:
         claims: disjoint; contracting them leaves the graph acyclic.
         gap: distance from the proven optimum, None when unknown.
+        parts: unit positions of each part in execution order, None for as few parts as merging makes.
+        optimality: what `gap` rests on.
     """
 
     claims: tuple[Claim, ...]
     gap: float | None = None
+    parts: tuple[tuple[int, ...], ...] | None = None
+    optimality: Optimality | None = None
+
+    def merged(self, graph: UnitGraph) -> list[tuple[int, ...]]:
+        """The parts; every unit must be claimed."""
+        if self.parts is not None:
+            return list(self.parts)
+        target_of = {name: claim.target for claim in self.claims for name in claim.units}
+        groups = [[graph.index[name] for name in claim.units] for claim in self.claims if len(claim.units) > 1]
+        return merge(graph, [target_of[unit.name] for unit in graph.units], groups)
 
 
 class Solver(Protocol):

@@ -119,7 +119,8 @@ def test_parts_on_two_devices(deepseek, mlp: onnx.ModelProto, tmp_path: Path) ->
     np.save(tmp_path / "x.npy", np.random.default_rng(1).standard_normal((64, 8)).astype(np.float32))
     quantize = ("quantize", tmp_path / "mlp.onnx", "--calib", tmp_path / "x.npy", "--target", "echo")
     assert deepseek(*quantize, "-o", tmp_path / "m.ds").code == 0
-    placed = ("compile", tmp_path / "m.ds", "--targets", "echo,cpu", "--pin", "gemm_2=cpu")
+    pins = ("--pin", "gemm_1=echo", "--pin", "gemm_2=cpu")
+    placed = ("compile", tmp_path / "m.ds", "--targets", "echo,cpu", *pins)
     compiled = deepseek(*placed, "-o", tmp_path / "m2.ds", "--json")
     assert compiled.code == 0, compiled.err
     assert compiled.json["units"]["gemm_1"] == "echo:v1"

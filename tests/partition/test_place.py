@@ -1,15 +1,20 @@
-"""Placement: preference, pins, groups that stay together, few parts, and errors that say everything."""
+"""Placement by preference: pins, groups that stay together, few parts, and errors that say everything."""
+
+from functools import partial
 
 import pytest
 
+from deepseek_core import partition
 from deepseek_core.cost import Basis, Cost
 from deepseek_core.errors import PlacementError
-from deepseek_core.partition import Solution, place
+from deepseek_core.partition import PreferenceSolver, Solution
 from deepseek_core.placement import Claim
 from deepseek_core.scheme import DType
 from deepseek_core.target import OpRule, Target
 
 F32 = DType.FLOAT32
+
+place = partial(partition.place, solver=PreferenceSolver())
 
 
 def rules(*ops):

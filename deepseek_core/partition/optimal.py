@@ -1,0 +1,157 @@
+"""The default solver: a model's offers as an optimisation problem, and its solution as claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek_core.errors import PlacementError
+from deepseek_core.ir.units import Unit
+from deepseek_core.partition.optimize import (
+    Group,
+    Method,
+    Objective,
+    Outcome,
+    PartitionProblem,
+    Plan,
+    Tensors,
+    broken_rule,
+    evaluate,
+    optimise,
+)
+from deepseek_core.partition.roofline import value_bytes
+from deepseek_core.partition.solver import PreferenceSolver, Problem, Solution
+from deepseek_core.placement import Claim, Optimality
+from deepseek_core.target import Target
+
+__all__ = ["OptimalSolver", "as_problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class OptimalSolver:
+    """The placement that costs least; of equals, the one that prefers earlier targets.
+
+    A part is taken to cost one launch and the sum of its units, each as its backend (or the roofline) prices it
+    alone; what a compiler gains across units is not foreseen.
+
+    Attributes:
+        objective: what to minimise.
+        method: which solver.
+        max_parts: most parts, None for any number.
+        memory: most bytes of constants on a target; no entry, no limit.
+        seconds: most time for the mixed-integer program.
+    """
+
+    objective: Objective = Objective.LATENCY
+    method: Method = Method.AUTO
+    max_parts: int | None = None
+    memory: Mapping[Target, int] = field(default_factory=dict)
+    seconds: float = 10.0
+
+    def solve(self, problem: Problem) -> Solution:
+        """Optimise where there is a choice.
+
+        Raises:
+            PlacementError: a pin or a limit cannot be kept, or energy is asked for and not known.
+        """
+        preferred = PreferenceSolver().solve(problem)
+        claimed = {name for offer in problem.offers for name in offer.claim_of}
+        constrained = self.max_parts is not None or self.memory
+        if len(claimed) < len(problem.graph.units) or (len(problem.offers) < 2 and not constrained):
+            return preferred  # nothing to choose, or an error to tell
+        pure = as_problem(problem, self.max_parts, self.memory)
+        outcome = optimise(pure, self.objective, self.method, seconds=self.seconds)
+        plan = self._preferred(problem, pure, preferred, outcome) or outcome.plan
+        value = evaluate(pure, plan, self.objective)
+        found = Optimality(str(self.objective), value, outcome.bound, str(outcome.method), outcome.proof)
+        return Solution(_claims(problem, plan), found.gap, plan.parts, found)
+
+    def _preferred(self, problem: Problem, pure: PartitionProblem, solution: Solution, outcome: Outcome) -> Plan | None:
+        """The plan of the user's order, if it is as good."""
+        device = {name: _device(problem, c.target) for c in solution.claims for name in c.units}
+        if len(device) < pure.size:
+            return None
+        devices = np.array([device[unit.name] for unit in problem.graph.units], np.int64)
+        plan = Plan(devices, tuple(solution.merged(problem.graph)))
+        good = broken_rule(pure, plan) is None and evaluate(pure, plan, self.objective) <= outcome.value * (1 + 1e-9)
+        return plan if good else None
+
+
+def as_problem(
+    problem: Problem, max_parts: int | None = None, memory: Mapping[Target, int] | None = None
+) -> PartitionProblem:
+    """Costs of every unit on every target, and of every transfer: devices are offers, in order."""
+    graph, offers = problem.graph, problem.offers
+    tables = [offer.capabilities for offer in offers]
+    cost, joules = _unit_costs(problem)
+    links = [[problem.transfers.link(a, b) for b in tables] for a in tables]
+    return PartitionProblem(
+        cost=cost,
+        launch=np.array([table.launch for table in tables]),
+        tensors=_tensors(problem),
+        latency=np.array([[link.latency for link in row] for row in links]),
+        second_per_byte=np.array([[1.0 / link.bandwidth for link in row] for row in links]),
+        groups=tuple(
+            Group(tuple(sorted(graph.index[name] for name in claim.units)), device)
+            for device, offer in enumerate(offers)
+            for claim in offer.claims
+            if len(claim.units) > 1
+        ),
+        pins={graph.index[name]: _device(problem, target) for name, target in problem.pins.items()},
+        max_parts=max_parts,
+        footprint=np.array([_constant_bytes(unit) for unit in graph.units], float),
+        memory=np.array([float((memory or {}).get(offer.target, np.inf)) for offer in offers]) if memory else None,
+        joules=joules,
+        joule_per_byte=np.array([[link.joule_per_byte for link in row] for row in links]),
+        names=tuple(unit.name for unit in graph.units),
+        devices=tuple(str(offer.target) for offer in offers),
+    )
+
+
+def _unit_costs(problem: Problem) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Seconds without the launch, and joules where every offer tells them; inf where an offer has no claim."""
+    shape = len(problem.graph.units), len(problem.offers)
+    seconds, joules = np.full(shape, np.inf), np.full(shape, np.inf)
+    known = True
+    for device, offer in enumerate(problem.offers):
+        for name in offer.claim_of:
+            unit = problem.graph.index[name]
+            cost = problem.part_cost(offer.target, [unit])
+            seconds[unit, device] = max(cost.seconds - offer.capabilities.launch, 0.0)
+            known = known and cost.joules is not None
+            joules[unit, device] = cost.joules or 0.0
+    return seconds, joules if known else None
+
+
+def _tensors(problem: Problem) -> Tensors:
+    graph = problem.graph
+    readers: dict[object, tuple[int, list[int], float]] = {}
+    for unit, values in enumerate(graph.reads):
+        for value in values:
+            producer = value.producer()
+            if producer is not None and producer in graph.owner:
+                entry = readers.setdefault(value, (graph.owner[producer], [], float(value_bytes(value))))
+                entry[1].append(unit)
+    return Tensors.of(list(readers.values()))
+
+
+def _constant_bytes(unit: Unit) -> int:
+    return sum(value_bytes(o.value) for o in unit.inputs if o is not None and o.is_constant)
+
+
+def _claims(problem: Problem, plan: Plan) -> tuple[Claim, ...]:
+    taken: list[Claim] = []
+    for device, offer in enumerate(problem.offers):
+        for claim in offer.claims:
+            if all(plan.devices[problem.graph.index[name]] == device for name in claim.units):
+                taken.append(claim)
+    if sum(len(claim.units) for claim in taken) < plan.devices.size:
+        raise PlacementError("a solution tears units that must stay together", fix="choose another solver")
+    return tuple(taken)
+
+
+def _device(problem: Problem, target: Target) -> int:
+    return next(number for number, offer in enumerate(problem.offers) if offer.target == target)

@@ -1,0 +1,132 @@
+"""The last step of a fast solution: moves judged by the true objective, parts and limits included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek_core.partition.optimize.evaluate import Plan, evaluate
+from deepseek_core.partition.optimize.parts import form_parts
+from deepseek_core.partition.optimize.problem import Objective, PartitionProblem
+
+__all__ = ["Judge", "polish"]
+
+Labels = NDArray[np.int64]
+
+_WORK = 3_000_000
+"""Units looked at in evaluations: the polish of a large graph tries fewer moves."""
+_PIECES = 24
+
+
+@dataclass(eq=False)
+class Judge:
+    """Turns devices into the best plan known for them.
+
+    Attributes:
+        work: units it may still look at.
+    """
+
+    problem: PartitionProblem
+    objective: Objective
+    work: int = _WORK
+    _seen: dict[bytes, tuple[float, float, Plan]] = field(default_factory=dict)
+
+    def __call__(self, devices: Labels) -> tuple[float, float, Plan]:
+        """How far limits are exceeded (0: valid), the value, and the plan; smaller is better."""
+        key = devices.astype(np.uint8).tobytes() if self.problem.size <= 64 else b""
+        if key and key in self._seen:
+            return self._seen[key]
+        self.work -= self.problem.size + 20
+        plan = Plan(devices.copy(), form_parts(self.problem, devices))
+        value = evaluate(self.problem, plan, self.objective)
+        if self.objective is Objective.LATENCY:
+            value, plan = self._finer(value, plan)
+        found = self._excess(plan), value, plan
+        if key:
+            self._seen[key] = found
+        return found
+
+    def _excess(self, plan: Plan) -> float:
+        problem = self.problem
+        over = 0.0 if problem.max_parts is None else max(len(plan.parts) - problem.max_parts, 0)
+        if problem.memory is not None and problem.footprint is not None:
+            held = np.bincount(plan.devices, problem.footprint, len(problem.launch))
+            extra = np.maximum(held - problem.memory, 0.0)[np.isfinite(problem.memory)].sum()
+            over += float(extra / max(problem.footprint.sum(), 1.0))
+        return over
+
+    def _finer(self, value: float, plan: Plan) -> tuple[float, Plan]:
+        """Parts cut where another device waits for a result, or a result is waited for, if that ends sooner."""
+        pieces = _cut(self.problem, plan)
+        limit = self.problem.max_parts
+        if len(pieces) == len(plan.parts) or (limit is not None and len(pieces) > limit):
+            return value, plan
+        fine = Plan(plan.devices, pieces)
+        best, found = evaluate(self.problem, fine, Objective.LATENCY), fine
+        while len(found.parts) <= _PIECES:
+            joined = [(evaluate(self.problem, p, Objective.LATENCY), p) for p in _neighbours_joined(found)]
+            least = min(joined, key=lambda entry: entry[0], default=(np.inf, found))
+            if least[0] > best:
+                break
+            best, found = least
+        return (best, found) if best < value else (value, plan)
+
+
+def polish(judge: Judge, devices: Labels) -> tuple[float, float, Plan]:
+    """Move parts, units and pairs of neighbours to other devices while that helps and work is left."""
+    best = judge(devices)
+    improved = True
+    while improved:
+        improved = False
+        for members, device in _moves(judge.problem, best[2]):
+            if judge.work <= 0:
+                return best
+            candidate = best[2].devices.copy()
+            if (candidate[members] == device).all():
+                continue
+            candidate[members] = device
+            found = judge(candidate)
+            if found[:2] < (best[0], best[1] * (1 - 1e-12)):
+                best, improved = found, True
+    return best
+
+
+def _moves(problem: PartitionProblem, plan: Plan) -> Iterator[tuple[list[int], int]]:
+    """Sets of units and a device that may run them all: each part, each unit, each edge, each two parts."""
+    allowed = np.isfinite(problem.allowed)
+    edges = [[unit, after] for unit, followers in enumerate(problem.successors) for after in followers]
+    sets = [list(part) for part in plan.parts]
+    pairs = [a + b for a, b in pairwise(sets)]
+    for members in [*sets, *pairs, *([unit] for unit in range(problem.size)), *edges]:
+        for device in np.flatnonzero(allowed[members].all(axis=0)).tolist():
+            yield members, device
+
+
+def _cut(problem: PartitionProblem, plan: Plan) -> tuple[tuple[int, ...], ...]:
+    homes = plan.devices.tolist()
+    pieces: list[tuple[int, ...]] = []
+    for part in plan.parts:
+        inside, current = set(part), list[int]()
+        for unit in part:
+            if current and any(before not in inside for before in problem.predecessors[unit]):
+                pieces.append(tuple(current))
+                current = []
+            current.append(unit)
+            if any(homes[after] != homes[unit] for after in problem.successors[unit]):
+                pieces.append(tuple(current))
+                current = []
+        if current:
+            pieces.append(tuple(current))
+    return tuple(pieces)
+
+
+def _neighbours_joined(plan: Plan) -> Iterator[Plan]:
+    parts = plan.parts
+    for i in range(len(parts) - 1):
+        if plan.devices[parts[i][0]] == plan.devices[parts[i + 1][0]]:
+            joined = tuple(sorted(parts[i] + parts[i + 1]))
+            yield Plan(plan.devices, (*parts[:i], joined, *parts[i + 2 :]))
