@@ -95,21 +95,25 @@ class QParams:
         scale, zero = self._expanded(x.shape)
         storage = numpy_dtype(self.scheme.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
-            ratio = np.asarray(x, np.float32) / scale
+            ratio = np.asarray(np.asarray(x, np.float32) / scale)
         if not self.scheme.dtype.is_integer:
             return np.asarray(np.clip(ratio, self.scheme.qmin, self.scheme.qmax).astype(storage))
-        # In float64 the sum of a rounded ratio and a zero point is exact for every code in range.
-        codes = np.rint(ratio).astype(np.float64) + zero.astype(np.float64)
-        codes = np.where(np.isnan(codes), zero.astype(np.float64), codes)
-        return np.clip(codes, self.scheme.qmin, self.scheme.qmax).astype(np.int64).astype(storage)
+        # Codes of up to 16 bits and their differences are exact in float32; those of a bias need float64.
+        exact = np.float32 if self.scheme.dtype.bits <= 16 else np.float64
+        steps: NDArray[Any] = np.rint(ratio, out=ratio).astype(exact, copy=False)
+        middle: NDArray[Any] = zero.astype(exact)
+        np.clip(steps, self.scheme.qmin - middle, self.scheme.qmax - middle, out=steps)
+        np.add(steps, middle, out=steps)
+        np.copyto(steps, middle, where=np.isnan(steps))
+        return steps.astype(np.int64 if exact is np.float64 else np.int32).astype(storage)
 
     def dequantize(self, q: NDArray[Any]) -> NDArray[np.float32]:
         """Real values of codes `q`, float32."""
         scale, zero = self._expanded(q.shape)
         if not self.scheme.dtype.is_integer:
             return np.asarray(q.astype(np.float32) * scale, np.float32)
-        difference = q.astype(np.int64) - zero.astype(np.int64)
-        return np.asarray(difference.astype(np.float32) * scale, np.float32)
+        real = (q.astype(np.int32) - zero.astype(np.int32)).astype(np.float32)
+        return np.asarray(np.multiply(real, scale, dtype=np.float32))
 
     def fake_quantize(self, x: NDArray[Any]) -> NDArray[np.float32]:
         """`dequantize(quantize(x))`."""

@@ -171,6 +171,7 @@ def outcome(data: bytes) -> str:
         names = [unit.name for unit in model.all_units()]
         assert len(set(names)) == len(names)
         assert to_bytes(model)
+        assert len(model.inputs) + len(model.outputs) >= 1
         return "loaded"
     assert "\n" not in text
     assert 0 < len(text) < 4000

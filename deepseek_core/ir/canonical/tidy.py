@@ -48,9 +48,10 @@ def _is_sorted(graph: ir.Graph) -> bool:
 
 
 def remove_dead(model: ir.Model) -> None:
-    """Drop nodes, optional outputs and initializers that nothing reads."""
+    """Drop nodes, optional outputs, initializers and operator sets that nothing uses."""
     _sweep(model.graph)
     common.RemoveUnusedNodesPass()(model)
+    common.RemoveUnusedOpsetsPass()(model)
     for graph in model.graphs():
         for name, value in list(graph.initializers.items()):
             if not value.uses() and not value.is_graph_output():
