@@ -35,6 +35,7 @@ test: setup lint
 
 bench: setup
 	$(BIN)/python benchmarks/overhead.py --quick
+	$(BIN)/python benchmarks/stream.py --quick
 	$(BIN)/python benchmarks/latency.py --quick
 	$(BIN)/python benchmarks/calibration.py --quick
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deepseek_core.errors import DeepseekError
 from deepseek_core.executable import Feeds
 from deepseek_core.package import Package
-from deepseek_core.partition import place
+from deepseek_core.partition import PreferenceSolver, place
 from deepseek_core.placement import Placement
 from deepseek_core.registry import Backend, Registry
 from deepseek_core.runtime.job import run_here
@@ -106,8 +106,8 @@ class Recovery:
             try:
                 outputs = run_here(schedule, feeds)
             except PartError as error:
-                kept = {step.executable for step in self.schedule.steps}
-                self._opener.close(step for step in schedule.steps if step.executable not in kept)
+                kept = {id(step.executable) for step in self.schedule.steps}
+                self._opener.close(step for step in schedule.steps if id(step.executable) not in kept)
                 errors.append(error)
                 continue
             for record in records:
@@ -120,7 +120,7 @@ class Recovery:
         try:
             placement = self._placed(lost)
             records = [self._record(error, placement) for error in errors]
-            why = {unit: str(record) for record in records for unit in record.units}
+            why = {unit: str(record) for record in (*self.records, *records) for unit in record.units}
             return placement, records, self._opener.open_again(placement, self.schedule, why)
         except DeepseekError as none:
             first = errors[0]
@@ -132,7 +132,7 @@ class Recovery:
         stay = {unit: target for unit, target in self._placement.units.items() if target not in lost}
         spare = [pair for pair in self._spare if pair[1] not in lost and _works(*pair)]
         own = [self._registry.resolve(target) for target in dict.fromkeys(stay.values())]
-        return place(self._model, [*spare, *own], stay)
+        return place(self._model, [*spare, *own], stay, PreferenceSolver())
 
     def _record(self, error: PartError, placement: Placement) -> Fallback:
         step = error.step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from numpy.typing import NDArray
@@ -49,7 +49,10 @@ class Lanes:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Keep workers for the length of a block; the jobs begun in it must be over, or cancelled, at its end."""
+        """Keep workers for the length of a block.
+
+        The jobs begun in it must be over, or cancelled, at its end; then none of their steps runs behind it.
+        """
         with self._lock:
             self._holders += 1
         try:
@@ -58,7 +61,9 @@ class Lanes:
             with self._lock:
                 self._holders -= 1
                 idle = {} if self._holders or self._kept else self._taken()
+                under_way = [worker.submit(_nothing) for worker in self._workers.values()]
             _join(idle)
+            wait(under_way)
 
     def close(self) -> None:
         """End every worker behind the step it is at; jobs that are not over fail. Calling twice is harmless."""
@@ -96,6 +101,10 @@ class Lanes:
 def closed_error() -> PackageError:
     """What a call on a closed session is answered with."""
     return PackageError("the session is closed", fix="open a new one")
+
+
+def _nothing() -> None:
+    """A task to wait for: what was before it is done."""
 
 
 def _join(workers: dict[tuple[str, str], ThreadPoolExecutor]) -> None:

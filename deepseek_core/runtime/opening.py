@@ -77,7 +77,8 @@ class Opener:
         self._close(list(self._opened) if steps is None else [step.executable for step in steps])
 
     def _close(self, executables: Sequence[Executable]) -> None:
-        self._opened = [executable for executable in self._opened if executable not in executables]
+        closing = set(map(id, executables))
+        self._opened = [executable for executable in self._opened if id(executable) not in closing]
         for executable in executables:
             executable.close()
 

@@ -60,7 +60,7 @@ class Step:
 
     @property
     def lane(self) -> tuple[str, str]:
-        """Steps of one lane share a device, and do not run at the same time in one schedule."""
+        """Steps of one lane share a device, and its worker thread."""
         return self.target.backend, self.device
 
     def run(self, feeds: Feeds) -> dict[str, NDArray[Any]]:

@@ -13,6 +13,7 @@ import pytest
 from deepseek_core.artifact import Artifact
 from deepseek_core.hookspecs import HOOK_API, BackendInfo, hookimpl
 from deepseek_core.ir.model import QuantizedModel, TensorInfo
+from deepseek_core.partition import PreferenceSolver
 from deepseek_core.pipeline import compile
 from deepseek_core.registry import Backend, Registry
 from deepseek_core.scheme import DType
@@ -145,7 +146,7 @@ def packaged(fake, registry_of):
     def make(model):
         npu, cpu = fake("npu", ("Relu", "Add")), fake("cpu")
         registry = registry_of(npu, cpu)
-        return compile(model, ["npu", "cpu"], registry=registry), registry, npu, cpu
+        return compile(model, ["npu", "cpu"], registry=registry, solver=PreferenceSolver()), registry, npu, cpu
 
     return make
 

@@ -6,6 +6,7 @@ import pytest
 from deepseek_core.errors import BackendError, ConfigError, PlacementError, TargetError
 from deepseek_core.options import CompileOptions
 from deepseek_core.package import Package
+from deepseek_core.partition import PreferenceSolver
 from deepseek_core.passes import Pass
 from deepseek_core.pipeline import compile
 from deepseek_core.runtime import Session
@@ -15,7 +16,9 @@ from deepseek_core.target import Target
 def test_package(tmp_path, fake, registry_of, diamond):
     registry = registry_of(fake("npu", ("Relu", "Add"), requires=("fast",)), fake("cpu"))
     options = CompileOptions(optimize=0, threads=3, extra={"npu.a": "b"})
-    package = compile(diamond, ["npu", Target("cpu", "host")], registry=registry, options=options)
+    package = compile(
+        diamond, ["npu", Target("cpu", "host")], registry=registry, solver=PreferenceSolver(), options=options
+    )
     package.save(tmp_path / "a.ds")
     opened = Package.open(tmp_path / "a.ds")
     assert opened.placement == package.placement
@@ -34,6 +37,7 @@ def test_progress(fake, registry_of, diamond):
         diamond,
         ["npu", "cpu"],
         registry=registry,
+        solver=PreferenceSolver(),
         options=CompileOptions(progress=lambda what, fraction: seen.append((what, fraction))),
     )
     assert seen[0] == ("place", 0.0)
@@ -44,7 +48,7 @@ def test_progress(fake, registry_of, diamond):
 
 def test_pins(fake, registry_of, diamond):
     registry = registry_of(fake("npu", ("Relu", "Add")), fake("cpu"))
-    package = compile(diamond, ["npu", "cpu"], registry=registry, pins={"add2": "cpu"})
+    package = compile(diamond, ["npu", "cpu"], registry=registry, solver=PreferenceSolver(), pins={"add2": "cpu"})
     assert [str(a.target) for a in package.artifacts] == ["npu:host", "cpu:host"]
 
 
@@ -74,10 +78,16 @@ def test_each_backend_gets_its_own_options(fake, registry_of, diamond):
 
     registry = registry_of(listening("npu", "Relu", "Add"), listening("cpu"), listening("gpu"))
     extra = {"npu.a": "1", "npu.b.c": "2", "cpu.a": "3", "gpu.a": "4"}
-    package = compile(diamond, ["npu", "cpu", "gpu"], registry=registry, options=CompileOptions(extra=extra))
+    package = compile(
+        diamond,
+        ["npu", "cpu", "gpu"],
+        registry=registry,
+        solver=PreferenceSolver(),
+        options=CompileOptions(extra=extra),
+    )
     assert given == [("npu", {"a": "1", "b.c": "2"}), ("cpu", {"a": "3"}), ("npu", {"a": "1", "b.c": "2"})]
     assert package.options.extra == {"npu.a": "1", "npu.b.c": "2", "cpu.a": "3"}
-    compile(diamond, ["npu", "cpu"], registry=registry, options=package.options)
+    compile(diamond, ["npu", "cpu"], registry=registry, solver=PreferenceSolver(), options=package.options)
     assert given[3:] == given[:3]
 
 
@@ -87,7 +97,13 @@ def test_each_backend_gets_its_own_options(fake, registry_of, diamond):
 def test_options_for_nobody(fake, registry_of, diamond, key, example):
     registry = registry_of(fake("npu", ("Relu", "Add")), fake("cpu"), fake("gpu"))
     with pytest.raises(ConfigError, match=rf"'{key}' is for none of the chosen backends \(npu, cpu\)") as caught:
-        compile(diamond, ["npu", "cpu"], registry=registry, options=CompileOptions(extra={key: "1"}))
+        compile(
+            diamond,
+            ["npu", "cpu"],
+            registry=registry,
+            solver=PreferenceSolver(),
+            options=CompileOptions(extra={key: "1"}),
+        )
     assert caught.value.fix == f"write it as backend.name, for example {example}"
 
 
@@ -109,7 +125,7 @@ class Rename(Pass):
 def test_backend_passes_run_on_each_part(fake, registry_of, diamond):
     npu = fake("npu", ("Relu", "Add"), passes=(Rename(None),))
     registry = registry_of(npu, fake("cpu"))
-    package = compile(diamond, ["npu", "cpu"], registry=registry)
+    package = compile(diamond, ["npu", "cpu"], registry=registry, solver=PreferenceSolver())
     assert [b"legalised" in a.payload for a in package.artifacts] == [True, False, True]
     assert not diamond.graph.node(0).doc_string
     with Session(package, registry) as session:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deepseek_core.errors import TargetError
+from deepseek_core.partition import PreferenceSolver
 from deepseek_core.pipeline import compile
 from deepseek_core.runtime import PartError, Session
 from deepseek_core.target import Availability, Missing, Target
@@ -104,7 +105,9 @@ def test_parts_that_still_fit_are_kept(fake, registry_of, graph_of):
     nodes = [("Relu", ["x"], "a"), ("Erf", ["a"], "b"), ("Neg", ["b"], "y")]
     npu, dsp, cpu = fake("npu", ("Relu",)), fake("dsp", ("Erf",)), fake("cpu")
     registry = registry_of(npu, dsp, cpu)
-    package = compile(graph_of(nodes, {"x": (1, 3)}, ["y"]), ["npu", "dsp", "cpu"], registry=registry)
+    package = compile(
+        graph_of(nodes, {"x": (1, 3)}, ["y"]), ["npu", "dsp", "cpu"], registry=registry, solver=PreferenceSolver()
+    )
     dsp.wrap = failing(1)
     spare = fake("gpu", ("Erf",))
     registry = registry_of(npu, dsp, cpu, spare)
@@ -122,7 +125,7 @@ def test_one_after_the_other(fake, registry_of, diamond, expected):
     npu, gpu, cpu = fake("npu", ("Relu", "Add")), fake("gpu", ("Relu", "Add"), wrap=failing(2)), fake("cpu")
     registry = registry_of(npu, gpu, cpu)
     npu.wrap = failing()
-    package = compile(diamond, ["npu", "cpu"], registry=registry)
+    package = compile(diamond, ["npu", "cpu"], registry=registry, solver=PreferenceSolver())
     with Session(package, registry, fallback=["gpu", "npu", "cpu"]) as session:
         for _ in range(3):
             np.testing.assert_array_equal(session.run({"x": X})["y"], expected(X))
@@ -133,7 +136,7 @@ def test_one_after_the_other(fake, registry_of, diamond, expected):
 def test_a_fallback_that_fails_as_well(fake, registry_of, diamond, expected):
     npu, gpu, cpu = (fake("npu", ("Relu", "Add"), wrap=failing()), fake("gpu", ("Relu",), wrap=failing()), fake("cpu"))
     registry = registry_of(npu, gpu, cpu)
-    package = compile(diamond, ["npu", "cpu"], registry=registry)
+    package = compile(diamond, ["npu", "cpu"], registry=registry, solver=PreferenceSolver())
     with Session(package, registry, fallback=["gpu"]) as session:
         np.testing.assert_array_equal(session.run({"x": X})["y"], expected(X))
         assert [str(record.lost) for record in session.fallbacks] == ["npu:host", "gpu:host"]
@@ -158,7 +161,7 @@ def test_an_input_that_fails_everywhere_changes_nothing(packaged, diamond, expec
 def test_units_that_nothing_else_runs(fake, registry_of, diamond):
     npu, dsp = fake("npu", ("Relu", "Add"), wrap=failing()), fake("dsp", ("Erf",))
     registry = registry_of(npu, dsp)
-    package = compile(diamond, ["npu", "dsp"], registry=registry)
+    package = compile(diamond, ["npu", "dsp"], registry=registry, solver=PreferenceSolver())
     with Session(package, registry, fallback=["dsp"]) as session:
         message = (
             r"bus is gone, and its units cannot go elsewhere: 2 of 3 units run on no chosen target.*no rule for Relu"
@@ -226,9 +229,9 @@ def test_threads_agree_on_one_fallback(packaged, diamond, expected):
 def test_taps_move_along(fake, registry_of, diamond):
     npu, cpu = fake("npu", ("Relu", "Add"), wrap=failing()), fake("cpu")
     registry = registry_of(npu, cpu)
-    package = compile(diamond, ["npu", "cpu"], registry=registry)
+    package = compile(diamond, ["npu", "cpu"], registry=registry, solver=PreferenceSolver())
     options = replace(package.options, taps=("r", "e"))
-    package = compile(diamond, ["npu", "cpu"], registry=registry, options=options)
+    package = compile(diamond, ["npu", "cpu"], registry=registry, solver=PreferenceSolver(), options=options)
     with Session(package, registry, fallback=["cpu"]) as session:
         assert list(session.run({"x": X})) == ["y", "r", "e"]
         assert [info.name for info in session.outputs] == ["y", "r", "e"]

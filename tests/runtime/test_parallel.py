@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek_core.ir.model import TensorInfo
+from deepseek_core.partition import PreferenceSolver
 from deepseek_core.pipeline import compile
 from deepseek_core.runtime import PartError, Session
 from deepseek_core.runtime.job import Job, run_here
@@ -39,7 +40,9 @@ def branches(fake, registry_of, graph_of):
     nodes = [("Relu", ["x"], "r"), ("Erf", ["x"], "e"), ("Add", ["r", "e"], "y")]
     npu, cpu, dsp = fake("npu", ("Relu",)), fake("cpu"), fake("dsp", ("Add",))
     registry = registry_of(npu, cpu, dsp)
-    package = compile(graph_of(nodes, {"x": (1, 3)}, ["y"]), ["npu", "dsp", "cpu"], registry=registry)
+    package = compile(
+        graph_of(nodes, {"x": (1, 3)}, ["y"]), ["npu", "dsp", "cpu"], registry=registry, solver=PreferenceSolver()
+    )
     return package, registry, npu, cpu, dsp
 
 

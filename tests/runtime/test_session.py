@@ -11,6 +11,7 @@ import pytest
 from deepseek_core.errors import BackendError, FeedError, PackageError
 from deepseek_core.options import CompileOptions
 from deepseek_core.package import Package
+from deepseek_core.partition import PreferenceSolver
 from deepseek_core.pipeline import compile
 from deepseek_core.runtime import Session
 from deepseek_core.target import Availability, Missing, Target, Tier
@@ -28,7 +29,9 @@ def expected(x):
 def two_targets(fake, registry_of, model, **options):
     npu, cpu = fake("npu", ("Relu", "Add")), fake("cpu")
     registry = registry_of(npu, cpu)
-    package = compile(model, ["npu", "cpu"], registry=registry, options=CompileOptions(**options))
+    package = compile(
+        model, ["npu", "cpu"], registry=registry, solver=PreferenceSolver(), options=CompileOptions(**options)
+    )
     return package, registry, npu, cpu
 
 
@@ -143,7 +146,7 @@ def test_values_are_released_when_nobody_needs_them(fake, registry_of, graph_of)
 
     npu, cpu = fake("npu", ("Relu",), wrap=Watching), fake("cpu", wrap=Watching)
     registry = registry_of(npu, cpu)
-    with Session(compile(model, ["npu", "cpu"], registry=registry), registry) as session:
+    with Session(compile(model, ["npu", "cpu"], registry=registry, solver=PreferenceSolver()), registry) as session:
         session.run({"x": X})
     assert alive == [0, 1, 1, 1, 1]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from deepseek_core.errors import ConfigError, FeedError, PackageError
+from deepseek_core.partition import PreferenceSolver
 from deepseek_core.pipeline import compile
 from deepseek_core.runtime import PartError, Session
 
@@ -138,6 +139,26 @@ def test_closing_early_stops_everything(chain):
         assert next(knobs.calls) == done  # nothing is under way, nothing follows
         assert next(stream, None) is None
         assert session.run(feed(3))["y"].shape == (1, 3)
+
+
+def test_closing_early_waits_for_running_steps_where_workers_stay(fake, registry_of, graph_of):
+    knobs = Knobs()
+    npu, cpu = fake("npu", ("Relu",), wrap=knobs), fake("cpu", wrap=knobs)
+    registry = registry_of(npu, cpu)
+    model = graph_of([("Relu", ["x"], "r"), ("Erf", ["x"], "e")], {"x": (1, 3)}, ["r", "e"])
+    package = compile(model, ["npu", "cpu"], registry=registry, solver=PreferenceSolver())
+    with Session(package, registry) as session:
+        session.run(feed(0))
+        threads = set(threading.enumerate())
+        for count in (1, 2, 5):
+            stream = session.stream(map(feed, itertools.count()), 4)
+            for _ in range(count):
+                next(stream)
+            stream.close()
+            assert set(threading.enumerate()) == threads
+            started = next(knobs.calls)
+            knobs.calls = itertools.count(started)
+            assert knobs.finished == started
 
 
 def test_a_stream_that_is_never_begun(chain):
