@@ -17,7 +17,7 @@ from deepseek_core.ir.frontend import load_model
 from deepseek_core.ir.serialize import to_bytes
 from deepseek_core.ir.verify import verify
 
-BYTES, MESSAGES = 10_000, 600
+BYTES, MESSAGES = 10_000, 700
 MEMORY = 512 << 20
 F = np.float32
 
@@ -82,7 +82,18 @@ def seeds(build, body, goldens) -> list[bytes]:
         ),
         build([("local::Twice", ["x"], ["y"])], x, ["y"], domains={"local": 1}, functions=[twice]),
         build([("Squeeze", ["x"], ["y"], {"axes": [0]})], {"x": ("float", [1, 2])}, ["y"], opset=11),
-        build([("com.microsoft::Gelu", ["x"], ["y"])], x, ["y"], domains={"com.microsoft": 1}),
+        build(
+            [
+                ("com.microsoft::QuantizeLinear", ["x", "s", "z"], ["q"]),
+                ("com.microsoft::QLinearAdd", ["q", "s", "z", "w", "s", "z", "s", "z"], ["a"]),
+                ("com.microsoft::DequantizeLinear", ["a", "s", "z"], ["d"]),
+                ("com.microsoft::MatMulNBits", ["d", "p", "r"], ["y"], {"K": 2, "N": 1, "bits": 4, "block_size": 16}),
+            ],
+            x,
+            ["y"],
+            {**pair, "w": np.eye(2, dtype=np.int8), "p": np.zeros((1, 1, 8), np.uint8), "r": np.ones(1, F)},
+            domains={"com.microsoft": 1},
+        ),
     ]
     return [*(model.SerializeToString() for model in models), goldens["modelopt_int4_projection"].read_bytes()]
 

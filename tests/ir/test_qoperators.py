@@ -303,3 +303,54 @@ def test_a_type_the_default_domain_does_not_have_stays_with_its_vendor(build, op
         build(nodes, {"x": ("float", [4])}, ["y"], {"s": F(0.1), "z": zero}, domains={"com.amd.quark": 1})
     )
     assert ops(model) == ["com.amd.quark::ExtendedQuantizeLinear"]
+
+
+def nbits(bits, block, k, n, *, zeros):
+    rng = np.random.default_rng(bits * k)
+    blocks = -(-k // block)
+    return {
+        "w": rng.integers(0, 256, (n, blocks, block * bits // 8)).astype(np.uint8),
+        "ws": rng.uniform(0.01, 0.1, n * blocks).astype(F),
+        **({"wz": rng.integers(0, 256, n * -(-blocks * bits // 8)).astype(np.uint8)} if zeros else {}),
+    }
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize(("bits", "k"), [(4, 64), (4, 40), (8, 32)])
+def test_packed_weights_become_blocks_of_codes(*, bits, k, zeros, build, run_ort, ops):
+    constants = nbits(bits, 16, k, 3, zeros=zeros)
+    attributes = {"K": k, "N": 3, "bits": bits, "block_size": 16}
+    node = ("com.microsoft::MatMulNBits", ["x", *constants], ["y"], attributes)
+    proto = build([node], {"x": ("float", [2, k])}, ["y"], constants, domains=MS)
+    model = load_model(proto)
+    assert ops(model) == ["DequantizeLinear", "MatMul"]
+    assert model.graph[1].name == "MatMulNBits"
+    (unit,) = model.units()
+    weight = unit.inputs[1]
+    assert weight.value.const_value.dtype.name == f"UINT{bits}"
+    assert (weight.shape, weight.qparams.scheme.axis, weight.qparams.scheme.block_size) == ((k, 3), 0, 16)
+    x = np.random.default_rng(1).normal(size=(2, k)).astype(F)
+    (theirs,) = run_ort(proto.SerializeToString(), {"x": x})
+    assert np.allclose(theirs, evaluate(model, {"x": x})["y"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"K": 10**9}, {"N": 2**62}, {"bits": 3}, {"block_size": -1}, {"K": 0}, {"block_size": 1.5}],
+)
+def test_packed_weights_that_are_not_there_stay_packed(change, build, ops):
+    constants = nbits(4, 16, 64, 3, zeros=True)
+    attributes = {"K": 64, "N": 3, "bits": 4, "block_size": 16, **change}
+    node = ("com.microsoft::MatMulNBits", ["x", *constants], ["y"], attributes)
+    model = load_model(build([node], {"x": ("float", [2, 64])}, ["y"], constants, domains=MS))
+    assert ops(model) == ["com.microsoft::MatMulNBits"]
+
+
+@pytest.mark.parametrize(
+    "op", ["QLinearAdd", "QGemm", "QLinearConcat", "QLinearWhere", "QLinearSoftmax", "MatMulNBits"]
+)
+@pytest.mark.parametrize("inputs", [[], ["a"], ["", "", ""], ["a"] * 12])
+def test_an_operator_with_other_inputs_is_not_ours_to_read(op, inputs, build, ops):
+    for outputs in (["y"], ["y", "v"]):
+        proto = build([(f"com.microsoft::{op}", inputs, outputs)], {"a": IMAGE["a"]}, ["y"], U8, domains=MS)
+        assert ops(load_model(proto)) == [f"com.microsoft::{op}"]

@@ -41,6 +41,8 @@ def adopt_contrib(model: ir.Model) -> None:
 
 def _fits(node: ir.Node, op: str, opset: int) -> bool:
     """Whether the default domain's operator takes the node's types and attributes."""
+    if not node.inputs or len(node.outputs) != 1:
+        return False
     spec = signature("", op, opset)
     given = [a for a in node.attributes.values() if a.name in _ATTRIBUTES]
     if spec is None or any(spec.attributes.get(a.name, (None,))[0] != a.type for a in given):

@@ -74,6 +74,7 @@ class Editor:
         *,
         before: ir.Node,
         axis: int | None = None,
+        block: int | None = None,
     ) -> ir.Value:
         """Insert a DequantizeLinear of `codes` in front of `before` and give its real output."""
         return self.node(
@@ -84,7 +85,7 @@ class Editor:
             output=f"{codes.name}_real",
             dtype=scale.dtype or ir.DataType.FLOAT,
             shape=codes.shape,
-            attributes={} if axis is None else {"axis": axis},
+            attributes={k: v for k, v in {"axis": axis, "block_size": block}.items() if v is not None},
         )
 
     def quantize(self, real: ir.Value, scale: ir.Value, zero: ir.Value | None, codes: ir.Value) -> None:

@@ -26,11 +26,11 @@ def canonical_problems(model: ir.Model) -> Iterator[Problem]:
                 yield Problem(where(value), "is an input and an initializer", _FIX)
     opset = model.opset_imports.get("", 0)
     for node in model.graph.all_nodes():
-        if is_node(node, "Constant") and not node.outputs[0].is_graph_output():
+        if is_node(node, "Constant") and not any(v.is_graph_output() for v in node.outputs):
             yield Problem(where(node), "is a Constant node, not an initializer", _FIX)
         elif is_lowerable(node, opset):
             yield Problem(where(node), "is a QOperator", _FIX)
-        elif is_q_or_dq(node) and len(node.inputs) > 1:
+        elif is_q_or_dq(node) and len(node.inputs) > 1 and node.outputs:
             yield from _q_or_dq_problems(node)
 
 
@@ -38,7 +38,7 @@ def _q_or_dq_problems(node: ir.Node) -> Iterator[Problem]:
     implied = len(node.inputs) < 3 or node.inputs[2] is None
     if implied and constant(node.inputs[1]) is not None and node.inputs[0] is not None and node.inputs[0].dtype:
         yield Problem(where(node), "has no explicit zero point", _FIX)
-    (output,) = node.outputs
+    output = node.outputs[0]
     if is_node(node, DQ):
         readers = len(output.uses()) + output.is_graph_output()
         if readers > 1:
