@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepseek_backend_cpu.host import architecture, runtime_version
-from deepseek_backend_cpu.kernels import FLOAT32, INT8
+from deepseek_backend_cpu.kernels import FLOAT32, INT8, kernel_names
 from deepseek_backend_cpu.lowering import expose, integer_problem, lower, normalize
 from deepseek_backend_cpu.runtime import one_line
 from deepseek_backend_cpu.saturation import open_exact
@@ -26,7 +26,8 @@ _KERNELS = (_MEASURED, INT8, FLOAT32)
 def compile_model(model: QuantizedModel, target: Target, options: CompileOptions) -> Artifact:
     """An ONNX model that runs the same on every CPU of the target's architecture.
 
-    `options.extra` may have `kernels`: `measured` (default), `int8` (wherever there is a kernel) or `float32`.
+    `options.extra` may have `kernels`: `measured` (default), `int8` (integer operators wherever there are any) or
+    `float32`.
 
     Raises:
         ConfigError: an unknown extra option or value.
@@ -64,7 +65,8 @@ def _report(model: QuantizedModel, choice: Choice, threads: int) -> dict[str, An
     kernels = {}
     for unit in model.all_units():
         if unit.is_quantized:
-            entry: dict[str, object] = {"kernel": INT8 if unit.name in choice.integer else FLOAT32}
+            integer = kernel_names(unit, normalized=True)[0]
+            entry: dict[str, object] = {"kernel": integer if unit.name in choice.integer else FLOAT32}
             problem = integer_problem(unit, normalized=True)
             if problem is not None:
                 entry["reason"] = problem

@@ -5,12 +5,12 @@ from __future__ import annotations
 from deepseek_backend_cpu.capabilities import capabilities
 from deepseek_backend_cpu.lowering import float_differs, integer_problem
 from deepseek_backend_cpu.tuning.memory import known_latencies
-from deepseek_core import Basis, Cost, KernelCandidate, Target, Unit
+from deepseek_core import Basis, Cost, KernelCandidate, Role, Target, Unit
 from deepseek_core.partition import roofline
 
-__all__ = ["FLOAT32", "INT8", "candidates", "estimate", "kernel_names"]
+__all__ = ["FLOAT32", "INT4", "INT8", "candidates", "estimate", "kernel_names"]
 
-INT8, FLOAT32 = "int8", "float32"
+INT8, INT4, FLOAT32 = "int8", "int4", "float32"
 
 _SLOW_INT8 = {"AveragePool": 3.0, "Softmax": 8.0, "Where": 4.0}
 """op → how much slower its integer kernel is than the float one, conversions included, where nothing is measured."""
@@ -20,10 +20,11 @@ _FLOAT_FACTOR = 3.0
 
 
 def kernel_names(unit: Unit, *, normalized: bool = False) -> tuple[str, ...]:
-    """The kernels that give a unit's defined result; `normalized` as for `integer_problem`."""
+    """The kernels that give a unit's defined result, the integer one first; `normalized` as for `integer_problem`."""
     if not unit.is_quantized or integer_problem(unit, normalized=normalized) is not None:
         return (FLOAT32,)
-    return (INT8,) if float_differs(unit) else (INT8, FLOAT32)
+    integer = INT8 if any(operand.qparams is not None for operand in unit.operands(Role.DATA)) else INT4
+    return (integer,) if float_differs(unit) else (integer, FLOAT32)
 
 
 def candidates(unit: Unit, target: Target) -> list[KernelCandidate]:
@@ -31,12 +32,15 @@ def candidates(unit: Unit, target: Target) -> list[KernelCandidate]:
     measured = known_latencies(unit, target)
     names = kernel_names(unit)
     costs = {n: Cost.of(measured[n], Basis.MEASURED) if n in measured else estimate(unit, n, target) for n in names}
-    found = [KernelCandidate(name, cost, options={"kernels": name}) for name, cost in costs.items()]
+    found = [
+        KernelCandidate(name, cost, options={"kernels": name if name == FLOAT32 else INT8})
+        for name, cost in costs.items()
+    ]
     return sorted(found, key=lambda candidate: candidate.estimate.seconds)
 
 
 def estimate(unit: Unit, kernel: str, target: Target) -> Cost:
     """Analytic cost of one kernel of a unit."""
     base = roofline([unit], capabilities(target))
-    factor = _SLOW_INT8.get(unit.op, 1.0) if kernel == INT8 else (_FLOAT_FACTOR if unit.is_quantized else 1.0)
+    factor = _SLOW_INT8.get(unit.op, 1.0) if kernel != FLOAT32 else (_FLOAT_FACTOR if unit.is_quantized else 1.0)
     return Cost.of(base.seconds * factor, Basis.ANALYTIC, bytes=base.bytes)

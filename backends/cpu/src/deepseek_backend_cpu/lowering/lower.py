@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from deepseek_backend_cpu.lowering.bias import fold_bias
 from deepseek_backend_cpu.lowering.emitter import MICROSOFT, Constants, Emitter
-from deepseek_backend_cpu.lowering.table import INTEGER_KERNELS, computes
+from deepseek_backend_cpu.lowering.table import computes, integer_kernel
 from deepseek_backend_cpu.lowering.unsigned import store_unsigned
 from deepseek_core import QuantizedModel
 
@@ -31,7 +31,9 @@ def lower(model: QuantizedModel, integer: Collection[str]) -> None:
     constants = _constants(model)
     for unit in reversed(chosen):  # readers first, so that units further up still hold the values they see
         emitter = Emitter(unit, constants)
-        INTEGER_KERNELS[unit.op].emit(unit, emitter)
+        kernel = integer_kernel(unit)
+        assert kernel is not None
+        kernel.emit(unit, emitter)
         emitter.splice()
     for graph in _graphs(model):
         fold_bias(graph)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from deepseek_backend_cpu.lowering import accumulate, elementwise, moves
+from deepseek_backend_cpu.lowering.blocks import BlockKernel
 from deepseek_backend_cpu.lowering.kernel import IntegerKernel, mixture
-from deepseek_core import Unit
+from deepseek_core import Role, Unit
 
-__all__ = ["INTEGER_KERNELS", "computes", "integer_problem"]
+__all__ = ["INTEGER_KERNELS", "computes", "integer_kernel", "integer_problem"]
 
 INTEGER_KERNELS: dict[str, IntegerKernel] = {**accumulate.KERNELS, **elementwise.KERNELS, **moves.KERNELS}
+"""Op → its kernel on 8-bit codes."""
+
+_BLOCKS = BlockKernel()
+
+
+def integer_kernel(unit: Unit) -> IntegerKernel | BlockKernel | None:
+    """The kernel that a unit may have, whether its details fit or not."""
+    floating = all(operand.qparams is None for operand in unit.operands(Role.DATA))
+    return _BLOCKS if floating and unit.op == "MatMul" else INTEGER_KERNELS.get(unit.op)
 
 
 def integer_problem(unit: Unit, *, normalized: bool = False) -> str | None:
@@ -17,7 +27,7 @@ def integer_problem(unit: Unit, *, normalized: bool = False) -> str | None:
     Args:
         normalized: the model is, so int8 and uint8 tensors that still meet in a unit stay as they are.
     """
-    kernel = INTEGER_KERNELS.get(unit.op)
+    kernel = integer_kernel(unit)
     if kernel is None:
         return f"ONNX Runtime has no integer kernel for {unit.op}"
     return kernel.problem(unit) or (mixture(unit) if normalized else None)

@@ -28,7 +28,7 @@ class Choice:
     """What was chosen, and why.
 
     Attributes:
-        integer: names of the units that run in int8.
+        integer: names of the units that run in integer operators.
         basis: of the latencies; None when nothing was compared.
         latencies: unit name → kernel → seconds, for units that have an integer kernel.
         whole: variant of the whole model → seconds.
@@ -42,10 +42,10 @@ class Choice:
 
 def preset(model: QuantizedModel, kernel: str) -> Choice:
     """One kernel for every unit that has it."""
-    names = {unit.name: kernel_names(unit, normalized=True) for unit in model.all_units()}
-    return Choice(
-        frozenset(n for n, found in names.items() if INT8 in found and (kernel == INT8 or kernel not in found))
-    )
+    found = {unit.name: kernel_names(unit, normalized=True) for unit in model.all_units()}
+    if kernel == FLOAT32:
+        return Choice(frozenset(name for name, names in found.items() if FLOAT32 not in names))
+    return Choice(frozenset(name for name, names in found.items() if names[0] != FLOAT32))
 
 
 def choose(model: QuantizedModel, target: Target, options: CompileOptions, *, here: bool) -> Choice:
@@ -59,7 +59,7 @@ def choose(model: QuantizedModel, target: Target, options: CompileOptions, *, he
     eligible = [unit for unit in model.all_units() if unit.name in integer]
     if not here:
         latencies = {unit.name: _estimates(unit, target) for unit in eligible}
-        fastest = (name for name, by in latencies.items() if min(by, key=lambda kernel: by[kernel]) == INT8)
+        fastest = (name for name, by in latencies.items() if min(by, key=lambda kernel: by[kernel]) != FLOAT32)
         return Choice(frozenset(fastest), Basis.ANALYTIC, latencies)
     main = model.units()
     measurer = Measurer(options.threads, symbol_sizes(model), channels_last_values(main))
@@ -93,7 +93,10 @@ def _estimates(unit: Unit, target: Target) -> dict[str, float]:
 
 
 def _cheapest(units: Sequence[Unit], choice: Choice, measurer: Measurer) -> frozenset[str]:
-    costs = {unit.name: dict(choice.latencies.get(unit.name, {FLOAT32: 0.0})) for unit in units}
+    costs = {}
+    for unit in units:
+        latencies = choice.latencies.get(unit.name, {FLOAT32: 0.0})
+        costs[unit.name] = {FLOAT32 if name == FLOAT32 else INT8: seconds for name, seconds in latencies.items()}
     for unit in units:
         if INT8 in costs[unit.name]:
             values = {o.value for o in (*unit.inputs, *unit.outputs) if o is not None}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import onnx_ir as ir
 
-from deepseek_backend_cpu.kernels import FLOAT32, INT8
+from deepseek_backend_cpu.kernels import FLOAT32, kernel_names
 from deepseek_backend_cpu.lowering import lower
 from deepseek_backend_cpu.saturation import open_exact
 from deepseek_backend_cpu.tuning.memory import CHANNELS_LAST, context, open_cache
@@ -76,7 +76,7 @@ class Measurer:
         if integer is None or floating is None:
             return {}
         lower(integer, {u.name for u in integer.units()})
-        return {INT8: integer, FLOAT32: floating}
+        return {kernel_names(unit, normalized=True)[0]: integer, FLOAT32: floating}
 
     def _remembered(self, signature: str, build: Callable[[], Mapping[str, QuantizedModel]]) -> Mapping[str, float]:
         known = self._cache.get(self._context, signature)
