@@ -117,3 +117,9 @@ def test_a_float_model_passes_through(cpu, builder, feeds_of) -> None:
     assert [node.op_type for node in onnx.load_from_string(artifact.payload).graph.node] == ["Neg", "Exp"]
     feeds = feeds_of(model)
     np.testing.assert_allclose(cpu.run(model, feeds, None)["y"], np.exp(-feeds["x"]), rtol=1e-6)
+
+
+def test_a_part_too_large_for_a_file_is_refused(cpu, perceptron, monkeypatch) -> None:
+    monkeypatch.setattr("deepseek_backend_cpu.tuning.measurer._LARGEST", 100)
+    with pytest.raises(BackendError, match="GB of constants"):
+        cpu.compile(perceptron, "int8")

@@ -13,15 +13,31 @@ from deepseek_backend_cpu.saturation import open_exact
 from deepseek_backend_cpu.tuning.memory import CHANNELS_LAST, context, open_cache
 from deepseek_backend_cpu.tuning.micro import concrete, feeds_for, micro_model, transpose_model
 from deepseek_core import QuantizedModel, Unit
+from deepseek_core.errors import BackendError
 from deepseek_core.selection import measure, unit_signature
 
 __all__ = ["Measurer", "serialize"]
+
+_LARGEST = 2**31 - 2**24
+"""Bytes of constants; protobuf ends at 2 GiB, and the graph needs room too."""
 
 _log = logging.getLogger(__name__)
 
 
 def serialize(model: QuantizedModel) -> bytes:
-    """The model as ONNX bytes."""
+    """The model as ONNX bytes.
+
+    Raises:
+        BackendError: its constants do not fit one protobuf.
+    """
+    graphs = model.model.graphs()
+    tensors = (v.const_value for graph in graphs for v in graph.initializers.values())
+    size = sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    if size > _LARGEST:
+        raise BackendError(
+            f"the part has {size / 1e9:.1f} GB of constants, and an ONNX file holds 2 GB",
+            fix="quantize its weights, or divide it over several targets",
+        )
     return bytes(ir.to_proto(model.model).SerializeToString())
 
 

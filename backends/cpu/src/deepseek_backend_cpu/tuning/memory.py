@@ -16,6 +16,7 @@ CHANNELS_LAST = " channels last"
 """Added to the signature of a unit measured with its images in the layout integer kernels use."""
 
 
+@functools.cache
 def context(threads: int) -> str:
     """What figures of this machine hold for."""
     flags = ",".join(features())
