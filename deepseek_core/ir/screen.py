@@ -103,6 +103,8 @@ def _nodes_problems(nodes: Iterator[onnx.NodeProto]) -> Iterator[Problem]:
         if len(set(names)) != len(names):
             yield Problem(place, "gives an attribute twice", _AGAIN)
         for attribute in node.attribute:
+            if not attribute.type:
+                yield Problem(place, f"attribute '{attribute.name}' has no type", _AGAIN)
             if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
                 yield Problem(place, "has a sparse tensor", _DENSE)
             tensors = [*attribute.tensors, *([attribute.t] if attribute.HasField("t") else [])]

@@ -216,6 +216,12 @@ def test_an_attribute_that_is_no_text(build):
     assert "is not UTF-8 text" in refusal(model).message
 
 
+def test_an_attribute_without_a_type(build):
+    model = build([("vendor::Op", ["x"], ["y"], {"level": 3})], X, ["y"], domains={"vendor": 1})
+    model.graph.node[0].attribute[0].ClearField("type")
+    assert "attribute 'level' has no type" in refusal(model).message
+
+
 def test_an_input_without_a_type(relu):
     relu.graph.input[0].ClearField("type")
     assert "without an element type" in refusal(relu).message
