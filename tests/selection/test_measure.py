@@ -38,6 +38,11 @@ def test_samples_are_taken_in_turn_from_both_ends(clock) -> None:
     assert "".join(order[4:]) == "abbaabba"
 
 
+def test_another_quantile_may_be_asked_for(clock) -> None:
+    times = iter([9.0, 9.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    assert measure({"a": lambda: clock(next(times))}, rounds=5, budget=100.0, quantile=0.25) == {"a": 2.0}
+
+
 def test_one_thread_is_timed_by_its_own_clock(clock) -> None:
     assert measure({"a": lambda: clock(1.0)}, rounds=3, threads=1) == {"a": 0.5}
 
