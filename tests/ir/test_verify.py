@@ -154,6 +154,20 @@ def test_two_things_of_one_name(build):
     assert any("value 'x': is defined more than once" in line for line in said)
 
 
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (np.zeros((), np.uint8), "is said to be INT8 and holds UINT8"),
+        (np.zeros(2, np.int8), r"shape \[\] and holds \[2\]"),
+    ],
+)
+def test_an_initializer_that_is_not_what_it_is_said_to_be(build, data, complaint):
+    model = load_model(build(pair(), X, ["y"], QP))
+    model.graph.initializers["z"].const_value = ir.tensor(data, name="z")
+    with pytest.raises(ModelError, match=complaint):
+        verify(model)
+
+
 def test_an_output_listed_twice(build):
     model = load_model(build([("Relu", ["x"], ["y"])], X, ["y"]))
     model.graph.outputs.append(model.graph.outputs[0])

@@ -49,6 +49,8 @@ def scope_problems(graph: ir.Graph, visible: set[ir.Value] | None = None) -> Ite
             yield Problem(where(value), "is an initializer without data", _AGAIN)
         elif value.producer() is not None:
             yield Problem(where(value), "is an initializer and the output of a node", _AGAIN)
+        elif (found := _mismatch(value, value.const_value)) is not None:
+            yield Problem(where(value), found, "give the initializer the type and shape of its data")
     for node in graph:
         yield from _node_problems(node, visible)
         for body in subgraphs(node):
@@ -60,6 +62,16 @@ def scope_problems(graph: ir.Graph, visible: set[ir.Value] | None = None) -> Ite
             what = f"output '{value.name}' is produced by no node of it"
             yield Problem(where(graph), what, "add an Identity node that gives it")
     visible -= own
+
+
+def _mismatch(value: ir.Value, tensor: ir.TensorProtocol) -> str | None:
+    """How an initializer's data differs from what is said about it."""
+    if value.dtype is not None and value.dtype != tensor.dtype:
+        return f"is said to be {value.dtype.name} and holds {tensor.dtype.name}"
+    sizes = tuple(tensor.shape.numpy())
+    if value.shape is not None and value.shape.is_static() and tuple(value.shape.numpy()) != sizes:
+        return f"is said to have shape {list(value.shape)} and holds {list(sizes)}"
+    return None
 
 
 def _node_problems(node: ir.Node, visible: set[ir.Value]) -> Iterator[Problem]:
