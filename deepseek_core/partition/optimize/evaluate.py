@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_core.partition.optimize.problem import Objective, PartitionProblem
 
-__all__ = ["Plan", "broken_rule", "evaluate"]
+__all__ = ["Plan", "broken_rule", "evaluate", "timing"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,25 +98,30 @@ def _bottleneck(problem: PartitionProblem, plan: Plan) -> float:
 
 
 def _makespan(problem: PartitionProblem, plan: Plan) -> float:
-    devices = plan.devices
+    work, before = timing(problem, plan)
+    free, end = [0.0] * len(problem.launch), [0.0] * len(plan.parts)
+    for number, (part, seconds) in enumerate(zip(plan.parts, work, strict=True)):
+        device = int(plan.devices[part[0]])
+        start = free[device]
+        for other, delay in before[number]:
+            start = max(start, end[other] + delay)
+        end[number] = free[device] = start + seconds
+    return max(end, default=0.0)
+
+
+def timing(problem: PartitionProblem, plan: Plan) -> tuple[list[float], list[list[tuple[int, float]]]]:
+    """Seconds of each part, and for each the parts it reads from with the seconds until their results arrive."""
+    devices, tensors, count = plan.devices, problem.tensors, len(plan.parts)
     home = np.empty(problem.size, np.int64)
-    work = np.empty(len(plan.parts))
-    cost = problem.cost[np.arange(problem.size), devices]
-    for number, part in enumerate(plan.parts):
-        home[list(part)] = number
-        work[number] = problem.launch[devices[part[0]]] + cost[list(part)].sum()
-    tensors = problem.tensors
+    sizes = np.array([len(part) for part in plan.parts], np.int64)
+    members = np.fromiter(chain.from_iterable(plan.parts), np.int64, problem.size)
+    home[members] = np.repeat(np.arange(count), sizes)
+    work = np.bincount(home, problem.cost[np.arange(problem.size), devices], count)
+    work += problem.launch[devices[members[np.cumsum(sizes) - sizes]]]
     crossing = np.flatnonzero(home[tensors.source] != home[tensors.reader])
-    crossing = crossing[np.argsort(home[tensors.reader[crossing]], kind="stable")]
     source, reader = tensors.source[crossing], tensors.reader[crossing]
     delay = problem.transfer[tensors.tensor[crossing], devices[source], devices[reader]]
-    edges = zip(home[source].tolist(), home[reader].tolist(), delay.tolist(), strict=True)
-    waiting: list[list[tuple[int, float]]] = [[] for _ in plan.parts]
-    for before, after, seconds in edges:
-        waiting[after].append((before, seconds))
-    free, end = [0.0] * len(problem.launch), [0.0] * len(plan.parts)
-    for number, part in enumerate(plan.parts):
-        device = int(devices[part[0]])
-        start = max((end[before] + seconds for before, seconds in waiting[number]), default=0.0)
-        end[number] = free[device] = max(start, free[device]) + float(work[number])
-    return max(end, default=0.0)
+    before: list[list[tuple[int, float]]] = [[] for _ in plan.parts]
+    for one, other, seconds in zip(home[source].tolist(), home[reader].tolist(), delay.tolist(), strict=True):
+        before[other].append((one, seconds))
+    return work.tolist(), before

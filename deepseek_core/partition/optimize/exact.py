@@ -69,39 +69,65 @@ class _Shared:
         terms = [(c.reshape(1, -1), p.reshape(1, -1)) for c, p in zip(columns, prices, strict=True) if c.size]
         self.program.rows((total, 1.0), *((c, -p) for c, p in terms), lower=0.0)
 
+    def share_work(self, goal: Columns, launched: Columns) -> None:
+        """No device works longer than `goal`; it launches the sum of its row of `launched` [devices, k]."""
+        launch = np.repeat(self.problem.launch[:, None], launched.shape[1], axis=1)
+        self.program.rows(
+            (np.repeat(goal, len(launch)), 1.0), (self.at.T, -self.unit_cost.T), (launched, -launch), lower=0.0
+        )
 
-def relaxed(problem: PartitionProblem, *, integer: bool, seconds: float) -> tuple[Answer, Columns]:
-    """The additive objective with no parts, and with no more launches than any parts would need.
+    def share_links(self, goal: Columns) -> None:
+        """No link works longer than `goal`."""
+        moved = self.moved.reshape(-1, len(self.problem.launch) ** 2).T
+        prices = self.problem.transfer.reshape(-1, len(self.problem.launch) ** 2).T
+        if moved.size:
+            self.program.rows((np.repeat(goal, len(moved)), 1.0), (moved, -prices), lower=0.0)
 
-    That is one for each device in use, or one for each run of a device along a path, whichever costs more: on a
-    path every run is another part. With `integer`, an exact solution of that; without, its linear relaxation.
-    Either bounds the true optimum from below; the columns [units, devices] of the answer are who is where.
+    def follow_paths(self, goal: Columns, cost: NDArray[np.float64] | float, delay: NDArray[np.float64]) -> None:
+        """No path takes longer than `goal`: its units' `cost`, its tensors' `delay`, a launch for each run."""
+        problem, program, tensors = self.problem, self.program, self.problem.tensors
+        units, devices = problem.cost.shape
+        spent = np.broadcast_to(cost, (units, devices)) + problem.launch
+        until = program.variables((units,))
+        program.rows((until, 1.0), (self.at, -spent), lower=0.0)
+        program.rows((np.repeat(goal, units), 1.0), (until, -1.0), lower=0.0)
+        stays = np.eye(devices) * problem.launch
+        between = (self.flow.reshape(-1, devices**2), (stays - delay[tensors.tensor]).reshape(-1, devices**2))
+        here = (self.at[tensors.reader], -spent[tensors.reader])
+        program.rows((until[tensors.reader], 1.0), (until[tensors.source], -1.0), here, between, lower=0.0)
+
+
+def relaxed(
+    problem: PartitionProblem, objective: Objective, *, integer: bool = True, seconds: float
+) -> tuple[Answer, Columns]:
+    """The problem without parts, with no more launches than any parts would need.
+
+    Of launches, one for each device in use is left, and along a path one for each run of a device: on a path every
+    run is another part. For LATENCY, devices are only asked not to work longer than the makespan, and paths not to
+    take longer. With `integer`, an exact solution of that; without, its linear relaxation. Either bounds the true
+    optimum from below; the columns [units, devices] of the answer are who is where.
     """
     shared = _Shared(problem, integer=integer)
-    launches = _least_launches(shared)
+    used = shared.program.variables((len(problem.launch),), upper=1.0)
+    shared.program.rows((np.tile(used, problem.size), 1.0), (shared.at.reshape(-1), -1.0), lower=0.0)
     for group in problem.groups:
         kept = shared.at if group.device is None else shared.at[:, [group.device]]
         first, rest = kept[group.units[0]], kept[list(group.units[1:])]
         for other in rest:
             shared.program.rows((first, 1.0), (other, -1.0), lower=0.0, upper=0.0)
-    shared.charge([shared.at, launches, shared.moved], [shared.unit_cost, np.ones(1), problem.transfer])
+    if objective is Objective.ADDITIVE:
+        total = shared.program.variables((1,))
+        shared.program.rows((total, 1.0), (used[None], -problem.launch), lower=0.0)
+        shared.follow_paths(total, 0.0, np.zeros_like(problem.transfer))
+        shared.charge([shared.at, total, shared.moved], [shared.unit_cost, np.ones(1), problem.transfer])
+        return shared.program.solve(seconds), shared.at
+    goal = shared.program.variables((1,), cost=1.0)
+    shared.share_work(goal, used[:, None])
+    if objective is Objective.THROUGHPUT:
+        shared.share_links(goal)
+    else:
+        shared.follow_paths(goal, shared.unit_cost, problem.transfer)
     return shared.program.solve(seconds), shared.at
-
-
-def _least_launches(shared: _Shared) -> Columns:
-    """One variable, no less than the launches of the devices in use and of the runs along each path."""
-    problem, program = shared.problem, shared.program
-    devices, tensors = len(problem.launch), problem.tensors
-    total, used = program.variables((1,)), program.variables((devices,), upper=1.0)
-    program.rows((np.tile(used, problem.size), 1.0), (shared.at.reshape(-1), -1.0), lower=0.0)
-    program.rows((total, 1.0), (used[None], -problem.launch), lower=0.0)
-    until = program.variables((problem.size,))
-    program.rows((until, 1.0), (shared.at, -problem.launch), lower=0.0)
-    program.rows((np.repeat(total, problem.size), 1.0), (until, -1.0), lower=0.0)
-    stayed = shared.flow[:, np.arange(devices), np.arange(devices)]
-    begun = (shared.at[tensors.reader], -problem.launch), (stayed, problem.launch)
-    program.rows((until[tensors.reader], 1.0), (until[tensors.source], -1.0), *begun, lower=0.0)
-    return total
 
 
 def with_slots(
@@ -167,27 +193,15 @@ class _Slots:
             for other in group.units[1:]:
                 self.program.rows((first, 1.0), (kept[other].reshape(-1), -1.0), lower=0.0, upper=0.0)
 
-    def _work(self, goal: Columns) -> None:
-        """No device works longer than `goal`."""
-        shared, launch = self.shared, self.problem.launch
-        self.program.rows(
-            (np.repeat(goal, len(launch)), 1.0),
-            (shared.at.T, -shared.unit_cost.T),
-            (self.open.T, -np.repeat(launch[:, None], self.slots, axis=1)),
-            lower=0.0,
-        )
-
     def minimise_bottleneck(self) -> None:
         goal = self.program.variables((1,), cost=1.0)
-        self._work(goal)
-        moved = self.shared.moved.reshape(len(self.problem.tensors), -1).T
-        if moved.size:
-            prices = self.problem.transfer.reshape(len(self.problem.tensors), -1).T
-            self.program.rows((np.repeat(goal, len(moved)), 1.0), (moved, -prices), lower=0.0)
+        self.shared.share_work(goal, self.open.T)
+        self.shared.share_links(goal)
 
     def minimise_makespan(self, ceiling: float) -> None:
         goal = self.program.variables((1,), cost=1.0)
-        self._work(goal)
+        self.shared.share_work(goal, self.open.T)
+        self.shared.follow_paths(goal, self.shared.unit_cost, self.problem.transfer)
         start = self.program.variables((self.slots,), upper=ceiling)
         self._durations(start, goal)
         self._devices_take_turns(start, ceiling)

@@ -12,8 +12,9 @@ from deepseek_core.partition.optimize.evaluate import Plan
 from deepseek_core.partition.optimize.labelling import Labelling
 from deepseek_core.partition.optimize.multilevel import improve, starts
 from deepseek_core.partition.optimize.policies import by_priority
-from deepseek_core.partition.optimize.polish import Judge, polish
+from deepseek_core.partition.optimize.polish import Judge, polish, polish_again
 from deepseek_core.partition.optimize.problem import Objective, PartitionProblem
+from deepseek_core.partition.optimize.schedule import earliest_finish
 
 __all__ = ["fast_plan"]
 
@@ -21,6 +22,7 @@ Labels = NDArray[np.int64]
 
 _LARGE = 4_000
 _POLISHED = 4
+_KICKS = 10
 
 
 def fast_plan(problem: PartitionProblem, objective: Objective) -> Plan | None:
@@ -28,12 +30,13 @@ def fast_plan(problem: PartitionProblem, objective: Objective) -> Plan | None:
     best: tuple[float, Plan] | None = None
     for contracted in contractions(problem):
         smaller = contracted.problem
+        small = smaller.size <= 64
         judge = Judge(smaller, objective)
         judged = [judge(labels) for labels in _candidates(smaller, objective)]
         judged.sort(key=lambda entry: entry[:2])
         different = list({entry[2].devices.tobytes(): entry for entry in judged}.values())
         polished = [polish(judge, entry[2].devices) for entry in different[:_POLISHED]] + judged[:1]
-        excess, value, plan = min(polished, key=lambda entry: entry[:2])
+        excess, value, plan = polish_again(judge, min(polished, key=lambda e: e[:2]), _KICKS if small else 0)
         if not excess and (best is None or value < best[0]):
             best = value, contracted.expand(plan)
     return None if best is None else best[1]
@@ -42,6 +45,8 @@ def fast_plan(problem: PartitionProblem, objective: Objective) -> Plan | None:
 def _candidates(problem: PartitionProblem, objective: Objective) -> Iterator[Labels]:
     large = problem.size > _LARGE
     yield by_priority(problem)
+    if objective is Objective.LATENCY:
+        yield earliest_finish(problem)
     found = None
     for share in (0.5,) if large else (0.5, 0.0, 1.0):
         labelling = Labelling.of(problem, share)
@@ -51,7 +56,7 @@ def _candidates(problem: PartitionProblem, objective: Objective) -> Iterator[Lab
             yield found
         yield from begin[2:] if share == 0.5 else ()
     if objective in (Objective.THROUGHPUT, Objective.LATENCY) and found is not None:
-        yield from _balanced(problem, found, steps=8 if large else 24)
+        yield from _balanced(problem, found, steps=4 if large else 24)
 
 
 def _balanced(problem: PartitionProblem, labels: Labels, steps: int) -> Iterator[Labels]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from deepseek_core.partition.optimize.evaluate import Plan, evaluate
 from deepseek_core.partition.optimize.parts import form_parts
 from deepseek_core.partition.optimize.problem import Objective, PartitionProblem
+from deepseek_core.partition.optimize.schedule import urgent_first
 
-__all__ = ["Judge", "polish"]
+__all__ = ["Judge", "polish", "polish_again"]
 
 Labels = NDArray[np.int64]
 
-_WORK = 3_000_000
+_WORK = 400_000
 """Units looked at in evaluations: the polish of a large graph tries fewer moves."""
 _PIECES = 24
+_SMALL = 64
 
 
 @dataclass(eq=False)
@@ -61,19 +63,35 @@ class Judge:
 
     def _finer(self, value: float, plan: Plan) -> tuple[float, Plan]:
         """Parts cut where another device waits for a result, or a result is waited for, if that ends sooner."""
+        self.work -= 3 * self.problem.size
         pieces = _cut(self.problem, plan)
         limit = self.problem.max_parts
         if len(pieces) == len(plan.parts) or (limit is not None and len(pieces) > limit):
             return value, plan
-        fine = Plan(plan.devices, pieces)
-        best, found = evaluate(self.problem, fine, Objective.LATENCY), fine
+        found = urgent_first(self.problem, Plan(plan.devices, pieces))
+        best = evaluate(self.problem, found, Objective.LATENCY)
         while len(found.parts) <= _PIECES:
+            self.work -= 5 * len(found.parts) ** 2
             joined = [(evaluate(self.problem, p, Objective.LATENCY), p) for p in _neighbours_joined(found)]
             least = min(joined, key=lambda entry: entry[0], default=(np.inf, found))
             if least[0] > best:
                 break
             best, found = least
         return (best, found) if best < value else (value, plan)
+
+
+def polish_again(judge: Judge, best: tuple[float, float, Plan], kicks: int) -> tuple[float, float, Plan]:
+    """Iterated local search: disturb the best plan a little and polish it (seeded, so results repeat)."""
+    rng = np.random.default_rng(judge.problem.size)
+    allowed = np.isfinite(judge.problem.allowed)
+    for _ in range(kicks):
+        candidate = best[2].devices.copy()
+        for unit in rng.integers(judge.problem.size, size=max(2, judge.problem.size // 8)).tolist():
+            candidate[unit] = rng.choice(np.flatnonzero(allowed[unit]))
+        found = polish(judge, candidate)
+        if found[:2] < (best[0], best[1] * (1 - 1e-12)):
+            best = found
+    return best
 
 
 def polish(judge: Judge, devices: Labels) -> tuple[float, float, Plan]:
@@ -95,15 +113,20 @@ def polish(judge: Judge, devices: Labels) -> tuple[float, float, Plan]:
     return best
 
 
-def _moves(problem: PartitionProblem, plan: Plan) -> Iterator[tuple[list[int], int]]:
-    """Sets of units and a device that may run them all: each part, each unit, each edge, each two parts."""
+def _moves(problem: PartitionProblem, plan: Plan) -> Iterator[tuple[Labels, Labels]]:
+    """Units and their new devices: parts, two parts, units and edges to one device; units exchanged."""
     allowed = np.isfinite(problem.allowed)
     edges = [[unit, after] for unit, followers in enumerate(problem.successors) for after in followers]
     sets = [list(part) for part in plan.parts]
     pairs = [a + b for a, b in pairwise(sets)]
     for members in [*sets, *pairs, *([unit] for unit in range(problem.size)), *edges]:
         for device in np.flatnonzero(allowed[members].all(axis=0)).tolist():
-            yield members, device
+            yield np.array(members), np.array(device)
+    if problem.size <= _SMALL:  # units change places
+        for one, other in combinations(range(problem.size), 2):
+            here, there = plan.devices[[one, other]]
+            if here != there and allowed[one, there] and allowed[other, here]:
+                yield np.array([one, other]), np.array([there, here])
 
 
 def _cut(problem: PartitionProblem, plan: Plan) -> tuple[tuple[int, ...], ...]:

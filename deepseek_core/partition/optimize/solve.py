@@ -96,12 +96,17 @@ def _auto(problem: PartitionProblem, objective: Objective, seconds: float) -> Ou
     if problem.size <= _EXACT_UNITS:
         return _exact(problem, objective, seconds)
     found = _fast(problem, objective, seconds)
-    if objective is not Objective.ADDITIVE or found.gap == 0.0:
+    if found.gap == 0.0:
         return found
-    if len(problem.launch) == 2 and problem.size <= _CUT_UNITS and problem.memory is None:
+    if (
+        objective is Objective.ADDITIVE
+        and len(problem.launch) == 2
+        and problem.size <= _CUT_UNITS
+        and problem.memory is None
+    ):
         return _better(found, _mincut(problem, objective, seconds))
     if problem.size * len(problem.launch) ** 2 <= _PROGRAM_SIZE:
-        return _with_program(problem, found, seconds)
+        return _with_program(problem, objective, found, seconds)
     return found
 
 
@@ -131,14 +136,14 @@ def _mincut(problem: PartitionProblem, objective: Objective, seconds: float) -> 
     return replace(_fast(problem, objective, seconds), method=Method.FAST)
 
 
-def _with_program(problem: PartitionProblem, found: Outcome, seconds: float) -> Outcome:
+def _with_program(problem: PartitionProblem, objective: Objective, found: Outcome, seconds: float) -> Outcome:
     """A better plan and bound from the program in which parts do not matter."""
-    answer, at = relaxed(problem, integer=True, seconds=seconds)
+    answer, at = relaxed(problem, objective, seconds=seconds)
     if answer.values is None:
         return found
     best = found
     if not problem.groups:
-        excess, value, plan = polish(Judge(problem, Objective.ADDITIVE), answer.values[at].argmax(axis=1))
+        excess, value, plan = polish(Judge(problem, objective), answer.values[at].argmax(axis=1))
         if not excess and value < best.value:
             best = replace(best, plan=plan, value=value, method=Method.EXACT)
     return replace(best, bound=answer.bound, proof="integer program") if answer.bound > best.bound else best
@@ -148,11 +153,10 @@ def _exact(problem: PartitionProblem, objective: Objective, seconds: float) -> O
     best = _start(problem, objective)
     ceiling = np.inf if best is None else best.value
     floor, proof = lower_bound(problem, objective, min(ceiling, 1e300))
-    if objective is Objective.ADDITIVE:
-        answer, _ = relaxed(problem, integer=True, seconds=seconds)
-        floor, proof = max((floor, proof), (answer.bound, "integer program"))
-        if answer.bound == np.inf:
-            raise _impossible(problem, certain=True)
+    answer, _ = relaxed(problem, objective, seconds=seconds)
+    floor, proof = max((floor, proof), (answer.bound, "integer program"))
+    if answer.bound == np.inf:
+        raise _impossible(problem, certain=True)
     if best is not None:
         best = replace(best, bound=min(max(floor, best.bound), best.value))
         if best.gap == 0.0:
