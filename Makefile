@@ -37,6 +37,7 @@ bench: setup
 	$(BIN)/python benchmarks/overhead.py --quick
 	$(BIN)/python benchmarks/stream.py --quick
 	$(BIN)/python benchmarks/latency.py --quick
+	$(BIN)/python benchmarks/accuracy.py --quick
 	$(BIN)/python benchmarks/calibration.py --quick
 
 dist: setup

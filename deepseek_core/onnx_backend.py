@@ -60,7 +60,12 @@ class DeepseekBackend(OnnxBackend):
 
     @classmethod
     def run_node(
-        cls, node: onnx.NodeProto, inputs: Any, device: str = "CPU", outputs_info: Any = None, **kwargs: Any  # noqa: ARG003
+        cls,
+        node: onnx.NodeProto,
+        inputs: Any,
+        device: str = "CPU",
+        outputs_info: Any = None,
+        **kwargs: Any,  # noqa: ARG003
     ) -> tuple[Any, ...]:
         """Outputs of one node of the default domain on arrays, in the version `opset_version` (default: the newest).
 
