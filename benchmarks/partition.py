@@ -215,7 +215,7 @@ def _valid(problem: PartitionProblem, *plans: Plan) -> None:
 
 
 def large_graph(units: int, objective: str) -> None:
-    """Print seconds of CPU time, peak memory in MiB beyond the problem, gap, regret of the policy, and parts, as JSON."""
+    """Print seconds of CPU time, peak MiB beyond the problem, gap, regret of the policy and parts, as JSON."""
     import resource
 
     problem = random_problem(units + 1, units, 3)
