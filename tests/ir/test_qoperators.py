@@ -296,6 +296,19 @@ def test_vendor_pairs_move_to_the_default_domain(*, domain, quantize, dequantize
     assert np.array_equal(evaluate(model, {"x": x})["y"], model.units()[0].outputs[0].qparams.fake_quantize(x))
 
 
+@pytest.mark.parametrize(("kind", "dtype"), [("FP8", "float8_e4m3fn"), ("INT4", "int4")])
+def test_tensorrt_says_the_type_in_the_name(kind, dtype, build, ops):
+    nodes = [
+        (f"trt::TRT_{kind}QuantizeLinear", ["x", "s"], ["q"]),
+        (f"trt::TRT_{kind}DequantizeLinear", ["q", "s"], ["y"]),
+    ]
+    model = load_model(build(nodes, {"x": ("float", [4])}, ["y"], {"s": F(0.1)}, domains={"trt": 1}))
+    assert ops(model) == ["QuantizeLinear", "DequantizeLinear"]
+    assert [unit.node.inputs[2].const_value.dtype.numpy() == dtype for unit in model.units()] == [True, True]
+    x = np.array([0.26, -0.8, 1e9, 0.1], F)
+    assert np.array_equal(evaluate(model, {"x": x})["y"], model.units()[0].outputs[0].qparams.fake_quantize(x))
+
+
 def test_a_type_the_default_domain_does_not_have_stays_with_its_vendor(build, ops):
     zero = numpy_helper.from_array(np.int32(0), "z")
     nodes = [("com.amd.quark::ExtendedQuantizeLinear", ["x", "s", "z"], ["y"])]
