@@ -65,7 +65,7 @@ class DeepseekBackend(OnnxBackend):
         inputs: Any,
         device: str = "CPU",
         outputs_info: Any = None,
-        **kwargs: Any,  # noqa: ARG003
+        **kwargs: Any,
     ) -> tuple[Any, ...]:
         """Outputs of one node of the default domain on arrays, in the version `opset_version` (default: the newest).
 
