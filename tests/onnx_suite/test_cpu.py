@@ -39,7 +39,7 @@ class OnnxRuntime(Backend):
     """ONNX Runtime as its users call it."""
 
     @classmethod
-    def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> _Runtime:  # noqa: ARG003
+    def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> _Runtime:
         return _Runtime(model)
 
     @classmethod
