@@ -45,7 +45,7 @@ class DeepseekBackend(OnnxBackend):
     registry: ClassVar[Registry]
 
     @classmethod
-    def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> DeepseekRep:  # noqa: ARG003
+    def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> DeepseekRep:
         """Compile a model for the target and open it.
 
         Raises:
