@@ -49,7 +49,7 @@ class OptimalSolver:
     method: Method = Method.AUTO
     max_parts: int | None = None
     memory: Mapping[Target, int] = field(default_factory=dict)
-    seconds: float = 10.0
+    seconds: float = 5.0
 
     def solve(self, problem: Problem) -> Solution:
         """Optimise where there is a choice.

@@ -32,7 +32,7 @@ def lower_bound(problem: PartitionProblem, objective: Objective, known: float) -
 
 def additive_bound(problem: PartitionProblem, known: float) -> float:
     """Trees of edges with Lagrange multipliers (see `Forest`), and the launches no plan can avoid."""
-    steps = int(np.clip(1_000_000 // max(problem.size, 1), 10, 100))
+    steps = int(np.clip(4_000_000 // max(problem.size, 1), 10, 100))
     launches = launch_bound(problem)
     return Forest.of(Labelling.of(problem)).bound(steps, known - launches) + launches
 

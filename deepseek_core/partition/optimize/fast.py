@@ -22,7 +22,7 @@ Labels = NDArray[np.int64]
 
 _LARGE = 4_000
 _POLISHED = 4
-_KICKS = 10
+_KICKS = 15
 
 
 def fast_plan(problem: PartitionProblem, objective: Objective) -> Plan | None:
@@ -56,7 +56,7 @@ def _candidates(problem: PartitionProblem, objective: Objective) -> Iterator[Lab
             yield found
         yield from begin[2:] if share == 0.5 else ()
     if objective in (Objective.THROUGHPUT, Objective.LATENCY) and found is not None:
-        yield from _balanced(problem, found, steps=4 if large else 24)
+        yield from _balanced(problem, found, steps=3 if large else 24)
 
 
 def _balanced(problem: PartitionProblem, labels: Labels, steps: int) -> Iterator[Labels]:

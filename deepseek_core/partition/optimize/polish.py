@@ -34,8 +34,11 @@ class Judge:
 
     problem: PartitionProblem
     objective: Objective
-    work: int = _WORK
+    work: int = field(init=False)
     _seen: dict[bytes, tuple[float, float, Plan]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.work = _WORK if self.problem.size > _SMALL else 10 * _WORK
 
     def __call__(self, devices: Labels) -> tuple[float, float, Plan]:
         """How far limits are exceeded (0: valid), the value, and the plan; smaller is better."""
@@ -62,22 +65,31 @@ class Judge:
         return over
 
     def _finer(self, value: float, plan: Plan) -> tuple[float, Plan]:
-        """Parts cut where another device waits for a result, or a result is waited for, if that ends sooner."""
+        """Other parts of the same devices, if they end sooner: cut where results are awaited, or all apart."""
         self.work -= 3 * self.problem.size
-        pieces = _cut(self.problem, plan)
-        limit = self.problem.max_parts
-        if len(pieces) == len(plan.parts) or (limit is not None and len(pieces) > limit):
-            return value, plan
-        found = urgent_first(self.problem, Plan(plan.devices, pieces))
-        best = evaluate(self.problem, found, Objective.LATENCY)
-        while len(found.parts) <= _PIECES:
-            self.work -= 5 * len(found.parts) ** 2
-            joined = [(evaluate(self.problem, p, Objective.LATENCY), p) for p in _neighbours_joined(found)]
-            least = min(joined, key=lambda entry: entry[0], default=(np.inf, found))
-            if least[0] > best:
-                break
-            best, found = least
-        return (best, found) if best < value else (value, plan)
+        cuts = [_cut(self.problem, plan)]
+        if self.problem.size <= _PIECES:
+            cuts.append(tuple((unit,) for unit in range(self.problem.size)))
+        for pieces in cuts:
+            found = self._joined(urgent_first(self.problem, Plan(plan.devices, pieces)))
+            limit = self.problem.max_parts
+            if found[0] < value and (limit is None or len(found[1].parts) <= limit):
+                value, plan = found
+        return value, plan
+
+    def _joined(self, plan: Plan) -> tuple[float, Plan]:
+        """Parts that follow each other on a device joined where that ends no later; small plans only."""
+        best = evaluate(self.problem, plan, Objective.LATENCY)
+        improved = len(plan.parts) <= _PIECES
+        while improved:
+            improved = False
+            for joined in _pairs_joined(self.problem, plan):
+                self.work -= self.problem.size
+                value = evaluate(self.problem, joined, Objective.LATENCY)
+                if value <= best:
+                    best, plan, improved = value, joined, True
+                    break
+        return best, plan
 
 
 def polish_again(judge: Judge, best: tuple[float, float, Plan], kicks: int) -> tuple[float, float, Plan]:
@@ -147,9 +159,18 @@ def _cut(problem: PartitionProblem, plan: Plan) -> tuple[tuple[int, ...], ...]:
     return tuple(pieces)
 
 
-def _neighbours_joined(plan: Plan) -> Iterator[Plan]:
-    parts = plan.parts
-    for i in range(len(parts) - 1):
-        if plan.devices[parts[i][0]] == plan.devices[parts[i + 1][0]]:
-            joined = tuple(sorted(parts[i] + parts[i + 1]))
-            yield Plan(plan.devices, (*parts[:i], joined, *parts[i + 2 :]))
+def _pairs_joined(problem: PartitionProblem, plan: Plan) -> Iterator[Plan]:
+    """Two parts that a device runs one after the other as one: in the earlier's place, or in the later's."""
+    parts, last = plan.parts, dict[int, int]()
+    for late, part in enumerate(parts):
+        device = int(plan.devices[part[0]])
+        early = last.get(device)
+        last[device] = late
+        if early is None:
+            continue
+        between = frozenset(unit for other in parts[early + 1 : late] for unit in other)
+        joined = tuple(sorted(parts[early] + part))
+        if not any(between.intersection(problem.predecessors[unit]) for unit in part):
+            yield Plan(plan.devices, (*parts[:early], joined, *parts[early + 1 : late], *parts[late + 1 :]))
+        if between and not any(between.intersection(problem.successors[unit]) for unit in parts[early]):
+            yield Plan(plan.devices, (*parts[:early], *parts[early + 1 : late], joined, *parts[late + 1 :]))
