@@ -39,6 +39,7 @@ bench: setup
 	$(BIN)/python benchmarks/latency.py --quick
 	$(BIN)/python benchmarks/accuracy.py --quick
 	$(BIN)/python benchmarks/calibration.py --quick
+	$(BIN)/python benchmarks/partition.py --quick
 
 dist: setup
 	$(BIN)/python scripts/build_dists.py

@@ -144,8 +144,8 @@ def small_problems(count: int) -> Iterator[PartitionProblem]:
 
 def measure(options: Options) -> list[Figure]:
     """Every figure; `--quick` takes fewer small graphs."""
-    figures = _small(40 if options.quick else 500)
-    figures += _other_objectives(6 if options.quick else 60, 1.0 if options.quick else 5.0)
+    figures = _small(30 if options.quick else 500)
+    figures += _other_objectives(4 if options.quick else 60, 1.0 if options.quick else 5.0)
     figures += _large((Objective.ADDITIVE,) if options.quick else (Objective.ADDITIVE, Objective.LATENCY))
     for name, model in _networks(options.extra.model):
         figures += _network(name, model, 1.0 if options.quick else 10.0)
