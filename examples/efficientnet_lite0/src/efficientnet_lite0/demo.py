@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     source = export(options.output / "efficientnet_lite0.onnx")
     package, calibration, recipe, prepared = _build(source, chosen, options.method, console)
     package.save(options.output / "efficientnet_lite0.int8.ds")
-    float_package = compile(prepared, ["cpu"])
+    float_package = compile(prepared, ["cpu"], options=CompileOptions(threads=1))
     float_package.save(options.output / "efficientnet_lite0.fp32.ds")
 
     with Session(float_package) as float_session, Session(package) as session:
@@ -103,7 +103,7 @@ def _build(
         recipe = recipe_for(prepared, ["cpu"], calibrator=CalibratorSpec(method))
         calibration = calibrate(prepared, recipe, samples(photos), progress=progress)
         quantized = apply_recipe(prepared, recipe, calibration)
-        package = compile(quantized, ["cpu"], options=CompileOptions(progress=progress))
+        package = compile(quantized, ["cpu"], options=CompileOptions(threads=1, progress=progress))
     return package, calibration, recipe, prepared
 
 
@@ -163,7 +163,7 @@ def _summary(figures: dict[str, Any]) -> list[tuple[str, str, str, str]]:
             "latency",
             f"{latency['fp32']:.1f} ms",
             f"{latency['int8']:.1f} ms",
-            f"{figures['speedup']:.2f}x, medians of {LATENCY_BLOCKS * LATENCY_REPEATS} runs",
+            f"{figures['speedup']:.2f}x, one thread, medians of {LATENCY_BLOCKS * LATENCY_REPEATS} runs",
         ),
         (
             "package size",
