@@ -18,6 +18,9 @@ from deepseek_core.target import Target
 
 __all__ = ["place"]
 
+_NAMED = 5
+"""Units and reasons that one error line names; the rest is counted."""
+
 
 def place(
     model: QuantizedModel,
@@ -87,18 +90,25 @@ def _check_pins(problem: Problem) -> None:
 
 
 def _unsupported(problem: Problem, names: Sequence[str]) -> PlacementError:
-    """One line with every unit that has no place; units of one op with equal refusals share an entry."""
+    """One line with the first units that have no place; units of one op with equal refusals share an entry."""
     reasons = {(r.unit, r.target): r.reason for offer in problem.offers for r in offer.refusals}
     alike: dict[tuple[str, str], list[str]] = {}
     for name in names:
         said = [f"{o.target}: {reasons.get((name, o.target)) or _apart(o, name)}" for o in problem.offers]
         op = problem.graph.units[problem.graph.index[name]].op
         alike.setdefault((op, " | ".join(said)), []).append(f"'{name}'")
-    entries = [f"{', '.join(units)} ({op}) [{said}]" for (op, said), units in alike.items()]
+    entries = [f"{_listed(units)} ({op}) [{said}]" for (op, said), units in alike.items()]
+    more = len(entries) - _NAMED
+    listed = "; ".join(entries[:_NAMED]) + (f"; and {more} more reasons like these" if more > 0 else "")
     return PlacementError(
-        f"{len(names)} of {len(problem.graph.units)} units run on no chosen target: {'; '.join(entries)}",
+        f"{len(names)} of {len(problem.graph.units)} units run on no chosen target: {listed}",
         fix="add a target that runs them (cpu runs every ONNX op), or change those layers",
     )
+
+
+def _listed(units: Sequence[str]) -> str:
+    more = len(units) - _NAMED
+    return ", ".join(units[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _apart(offer: Offer, name: str) -> str:

@@ -138,6 +138,13 @@ def test_pins_that_tear_a_group(chain, fake_backend):
         place(chain, [npu, cpu], pins={"erf": cpu[1], "neg": npu[1]})
 
 
+def test_a_long_list_of_refusals_is_counted(chain, fake_backend, monkeypatch):
+    monkeypatch.setattr("deepseek_core.partition.place._NAMED", 1)
+    with pytest.raises(PlacementError, match=r"3 of 3 units .*\]; and 2 more reasons like these") as caught:
+        place(chain, [fake_backend("npu", rules("Softmax"))])
+    assert caught.value.message.count("no rule for") == 1
+
+
 def test_unsupported_units_are_listed_with_every_refusal(chain, fake_backend):
     targets = [fake_backend("npu", rules("Relu")), fake_backend("dsp", rules("Neg"))]
     with pytest.raises(PlacementError) as caught:
