@@ -1,5 +1,6 @@
 """Placement by preference: pins, groups that stay together, few parts, and errors that say everything."""
 
+import sys
 from functools import partial
 
 import pytest
@@ -139,7 +140,7 @@ def test_pins_that_tear_a_group(chain, fake_backend):
 
 
 def test_a_long_list_of_refusals_is_counted(chain, fake_backend, monkeypatch):
-    monkeypatch.setattr("deepseek_core.partition.place._NAMED", 1)
+    monkeypatch.setattr(sys.modules["deepseek_core.partition.place"], "_NAMED", 1)  # the package exports the function
     with pytest.raises(PlacementError, match=r"3 of 3 units .*\]; and 2 more reasons like these") as caught:
         place(chain, [fake_backend("npu", rules("Softmax"))])
     assert caught.value.message.count("no rule for") == 1
