@@ -7,7 +7,7 @@ that no quantized unit reads stays float where a rule allows it, which keeps the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -25,7 +25,12 @@ _OWN_RANGE = CalibratorSpec("minmax")
 
 
 def derive_recipe(
-    model: QuantizedModel, tables: Sequence[Capabilities], calibrator: CalibratorSpec | None = None
+    model: QuantizedModel,
+    tables: Sequence[Capabilities],
+    calibrator: CalibratorSpec | None = None,
+    *,
+    keep_float: Mapping[str, str] | None = None,
+    unit_tables: Mapping[str, Sequence[Capabilities]] | None = None,
 ) -> Recipe:
     """Recipe for a float model on the targets of `tables`.
 
@@ -33,9 +38,12 @@ def derive_recipe(
         model: prepared float model.
         tables: capability tables in order of preference; a unit takes the first that has a rule for it.
         calibrator: of every activation; default entropy.
+        keep_float: unit name → why it stays in float.
+        unit_tables: unit name → the tables that decide about it instead of `tables` (mixed precision).
     """
-    steps = steps_of(model, tables)
+    steps = steps_of(model, tables, unit_tables)
     skipped = {step.name: step.reason for step in steps if not step.rules}
+    skipped |= {step.name: keep_float[step.name] for step in steps if keep_float and step.name in keep_float}
     while True:
         chosen = _connected([s for s in steps if s.name not in skipped], skipped)
         draft = _Draft(chosen, calibrator or CalibratorSpec())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -65,19 +65,25 @@ class Step:
         return [value for _, value in self.inputs(Role.DATA) if value.const_value is None]
 
 
-def steps_of(model: QuantizedModel, tables: Sequence[Capabilities]) -> list[Step]:
+def steps_of(
+    model: QuantizedModel,
+    tables: Sequence[Capabilities],
+    unit_tables: Mapping[str, Sequence[Capabilities]] | None = None,
+) -> list[Step]:
     """Steps of the main graph in topological order, with the rules of the first table that has any for a unit.
 
-    An activation that no rule fuses becomes a step of its own.
+    An activation that no rule fuses becomes a step of its own. `unit_tables` has the units that other tables
+    decide about.
     """
     found: list[Step] = []
     for unit in model.units():
-        rules, reason = _fitting(unit, tables, with_activation=True)
+        chosen = (unit_tables or {}).get(unit.name, tables)
+        rules, reason = _fitting(unit, chosen, with_activation=True)
         if not rules and unit.activation is not None:
-            alone, alone_reason = _fitting(unit, tables, with_activation=False)
+            alone, alone_reason = _fitting(unit, chosen, with_activation=False)
             found.append(Step(unit, False, alone, alone_reason))
             rest = Unit(unit.activation, None, (), (), (unit.activation,))
-            found.append(Step(rest, False, *_fitting(rest, tables, with_activation=False)))
+            found.append(Step(rest, False, *_fitting(rest, chosen, with_activation=False)))
         else:
             found.append(Step(unit, unit.activation is not None, rules, reason))
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from deepseek_core.quantize import derive_recipe
@@ -103,3 +105,20 @@ def test_an_activation_that_no_rule_fuses_is_a_step_of_its_own(build, table):
 def test_integer_data_is_left_alone(build, table):
     model = build([("Flatten", ["i"], ["y"])], {"x": [1, 4]}, ["y"], i=np.arange(4).reshape(2, 2))
     assert not derive_recipe(model, [table]).activations
+
+
+def test_units_kept_in_float_are_skipped_with_the_given_reason(residual, table):
+    every = derive_recipe(residual, [table])
+    unit = next(iter(every.weights))[0]
+    recipe = derive_recipe(residual, [table], keep_float={unit: "too sensitive"})
+    assert recipe.skipped[unit] == "too sensitive"
+    assert (unit, 1) in every.weights and (unit, 1) not in recipe.weights
+
+
+def test_a_unit_may_be_decided_by_tables_of_its_own(residual, table):
+    unit = next(iter(derive_recipe(residual, [table]).weights))[0]
+    four = QuantScheme(DType.INT4, Granularity.PER_CHANNEL, symmetric=True)
+    narrow = replace(table, rules=tuple(replace(r, weight=four) if r.weight is not None else r for r in table.rules))
+    recipe = derive_recipe(residual, [table], unit_tables={unit: [narrow]})
+    assert {key[0]: w.scheme.dtype for key, w in recipe.weights.items()}[unit] is DType.INT4
+    assert {w.scheme.dtype for key, w in recipe.weights.items() if key[0] != unit} == {DType.INT8}
