@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-MANIFESTS := requirements-dev.txt scripts/setup.sh $(wildcard pyproject.toml backends/*/pyproject.toml examples/*/pyproject.toml)
+MANIFESTS := requirements-dev.txt scripts/setup.sh $(wildcard pyproject.toml toolkit/pyproject.toml backends/*/pyproject.toml examples/*/pyproject.toml)
 
 .PHONY: help setup demo test lint bench dist clean
 

@@ -12,7 +12,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted(
     path
-    for pattern in ("deepseek_core/**/*.py", "backends/*/src/**/*.py", "examples/*/src/**/*.py", "scripts/*.py")
+    for pattern in (
+        "deepseek_core/**/*.py",
+        "backends/*/src/**/*.py",
+        "toolkit/src/**/*.py",
+        "examples/*/src/**/*.py",
+        "scripts/*.py",
+    )
     for path in ROOT.glob(pattern)
 )
 LONGEST_FILE, MEDIAN_FILE, LONG_FUNCTION = 500, 100, 25
