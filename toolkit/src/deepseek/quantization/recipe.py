@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepseek.quantization.config import QuantizerConfig
 from deepseek.quantization.precision import Precision
 from deepseek.quantization.steps import StepSpec
 from deepseek_core import CalibratorSpec
@@ -28,6 +29,7 @@ class QuantizationRecipe:
         targets: whose capability tables decide, in order of preference.
         calibrator: of every activation.
         steps: run in this order.
+        config: what the result must be like.
         seed: of everything random.
     """
 
@@ -35,6 +37,7 @@ class QuantizationRecipe:
     targets: tuple[str, ...] = ("cpu",)
     calibrator: CalibratorSpec = field(default_factory=CalibratorSpec)
     steps: tuple[StepSpec, ...] = ()
+    config: QuantizerConfig = field(default_factory=QuantizerConfig)
     seed: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -45,6 +48,7 @@ class QuantizationRecipe:
             "targets": list(self.targets),
             "calibrator": self.calibrator.to_json(),
             "steps": [spec.to_json() for spec in self.steps],
+            "config": self.config.to_json(),
             "seed": self.seed,
         }
 
@@ -55,7 +59,7 @@ class QuantizationRecipe:
         Raises:
             ConfigError: a key, step or option is unknown, or has a value of the wrong kind.
         """
-        known = ("version", "precision", "targets", "calibrator", "steps", "seed")
+        known = ("version", "precision", "targets", "calibrator", "steps", "config", "seed")
         unknown = sorted(set(data) - set(known))
         if unknown:
             raise ConfigError(f"a recipe has no '{unknown[0]}'", fix=f"use {', '.join(known)}")
@@ -67,6 +71,7 @@ class QuantizationRecipe:
                 tuple(str(target) for target in data.get("targets", ("cpu",))),
                 CalibratorSpec.from_json(data.get("calibrator", {"method": "entropy"})),
                 tuple(StepSpec.from_json(entry) for entry in data.get("steps", ())),
+                QuantizerConfig.from_json(data.get("config", {})),
                 int(data.get("seed", 0)),
             )
         except (TypeError, ValueError, KeyError, AttributeError) as error:

@@ -32,6 +32,7 @@ def start(
         recipe.targets,
         registry or discover(),
         calibrator=recipe.calibrator,
+        config=recipe.config,
         seed=recipe.seed,
         **extra,
     )

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from deepseek.quantization.config import QuantizerConfig
+from deepseek.quantization.constraints import allowed, apart, misaligned
 from deepseek.quantization.precision import Precision, tables_for
 from deepseek_core import CalibratorSpec, Capabilities, Feeds, QuantizedModel, Recipe, Registry
 from deepseek_core.calibration import Calibration
@@ -30,6 +32,7 @@ class Work:
             Units and values keep their names.
         samples: calibration feeds; iterated as often as needed, in the same order each time.
         tables: capability tables of the targets, cut down to the precision.
+        capabilities: the same tables, not cut down; `tables_at` cuts them to another precision.
         registry: the backends to use.
         calibrator: of every activation.
         kept: unit name → why it stays in float.
@@ -46,6 +49,7 @@ class Work:
     model: QuantizedModel
     samples: Collection[Feeds]
     tables: tuple[Capabilities, ...]
+    capabilities: tuple[Capabilities, ...]
     registry: Registry
     calibrator: CalibratorSpec = field(default_factory=CalibratorSpec)
     kept: Mapping[str, str] = field(default_factory=dict)
@@ -67,22 +71,35 @@ class Work:
         registry: Registry,
         *,
         calibrator: CalibratorSpec | None = None,
+        config: QuantizerConfig | None = None,
         seed: int = 0,
         progress: Progress = _silent,
     ) -> Self:
         """Work on a float model, not prepared yet."""
-        prepared = float_model(model)
-        tables = [backend.capabilities(target) for backend, target in map(registry.resolve, targets)]
+        config = config or QuantizerConfig()
+        prepared = apart(float_model(model), config)
+        resolved = map(registry.resolve, targets)
+        tables = tuple(allowed(backend.capabilities(target), config) for backend, target in resolved)
         return cls(
             prepared,
             prepared,
             samples,
             tuple(tables_for(precision, tables)),
+            tables,
             registry,
             calibrator or CalibratorSpec(),
+            misaligned(prepared, config),
             seed=seed,
             progress=progress,
         )
+
+    def tables_at(self, precision: Precision) -> tuple[Capabilities, ...]:
+        """The targets' tables cut down to another precision, for single units.
+
+        Raises:
+            ConfigError: no target offers it.
+        """
+        return tuple(tables_for(precision, self.capabilities))
 
     def recipe(self) -> Recipe:
         """Scheme of every tensor that becomes quantized."""
