@@ -6,10 +6,14 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from numbers import Real
 
 from deepseek_core.errors import BackendError
 
 __all__ = ["Basis", "Cost", "KernelCandidate"]
+
+
+_FIX = "give finite, non-negative costs"
 
 
 class Basis(StrEnum):
@@ -29,6 +33,9 @@ class Cost:
         bytes: memory traffic, or transferred bytes.
         bases: how many seconds rest on each basis; a sum over different bases keeps all of them.
         joules: energy where the backend gives it.
+
+    Raises:
+        BackendError: a figure is missing, negative or not finite.
     """
 
     seconds: float
@@ -37,8 +44,10 @@ class Cost:
     joules: float | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.seconds) and self.seconds >= 0 and self.bytes >= 0):
-            raise BackendError(f"cost of {self.seconds} s, {self.bytes} bytes", fix="give finite, non-negative costs")
+        if not (_is_amount(self.seconds) and _is_amount(self.bytes)):
+            raise BackendError(f"cost of {self.seconds} s, {self.bytes} bytes", fix=_FIX)
+        if self.joules is not None and not _is_amount(self.joules):
+            raise BackendError(f"cost of {self.joules} J", fix=_FIX)
 
     @classmethod
     def of(cls, seconds: float, basis: Basis, *, bytes: int = 0, joules: float | None = None) -> Cost:
@@ -81,3 +90,7 @@ class KernelCandidate:
     estimate: Cost
     workspace: int = 0
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+
+def _is_amount(figure: object) -> bool:
+    return isinstance(figure, Real) and math.isfinite(number := float(figure)) and number >= 0

@@ -12,6 +12,7 @@ __all__ = [
     "ConfigError",
     "DeepseekError",
     "FeedError",
+    "GateError",
     "ModelError",
     "PackageError",
     "PlacementError",
@@ -68,6 +69,12 @@ class BackendError(DeepseekError):
 
 class PlacementError(DeepseekError):
     """A unit that no chosen target accepts; the message carries every refusal."""
+
+
+class GateError(PlacementError):
+    """A placement that does not reach what was asked of it; the message has the reasons."""
+
+    exit_code = 1
 
 
 class PackageError(DeepseekError):

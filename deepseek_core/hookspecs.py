@@ -91,7 +91,7 @@ def deepseek_calibrators() -> Mapping[str, Callable[..., Calibrator]]:
 def deepseek_claim(
     model: QuantizedModel, target: Target, refuse: Callable[[Unit, str], None]
 ) -> Sequence[Claim] | None:
-    """Optional. Units the target would run; call `refuse(unit, reason)` for every other one. None derives both."""
+    """Optional. Units the target would run; call `refuse(unit, reason[, change])` for the others. None derives both."""
     raise NotImplementedError
 
 

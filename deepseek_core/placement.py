@@ -21,11 +21,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A unit a target will not run, with a reason a person can act on."""
+    """A unit a target will not run.
+
+    Attributes:
+        reason: why, in a sentence a person can act on.
+        change: what would make the target take it, in the imperative; empty when nothing is known.
+    """
 
     target: Target
     unit: str
     reason: str
+    change: str = ""
 
 
 @dataclass(frozen=True, slots=True)

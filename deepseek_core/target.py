@@ -156,6 +156,7 @@ class Capabilities:
         peak_macs: multiply-accumulates per second at the quantized precision, for the analytic roofline.
         bandwidth: bytes per second of its memory, for the analytic roofline and for transfers.
         launch: seconds one part costs however small.
+        memory: most bytes of constants that its parts may hold together, None for no limit.
     """
 
     target: Target
@@ -169,6 +170,7 @@ class Capabilities:
     peak_macs: float = 1e9
     bandwidth: float = 1e9
     launch: float = 0.0
+    memory: int | None = None
     _by_op: dict[str, tuple[OpRule, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -176,6 +178,8 @@ class Capabilities:
             raise ConfigError(
                 f"{self.target}: peak_macs, bandwidth and launch must be positive", fix="give figures of the device"
             )
+        if self.memory is not None and self.memory < 0:
+            raise ConfigError(f"{self.target}: a memory of {self.memory} bytes", fix="give a size, or None for no limit")
         for rule in self.rules:
             self._by_op[rule.op] = (*self._by_op.get(rule.op, ()), rule)
 

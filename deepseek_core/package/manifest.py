@@ -258,7 +258,7 @@ def _placement_json(placement: Placement) -> dict[str, object]:
     return {
         "units": [[name, str(target)] for name, target in placement.units.items()],
         "parts": [list(names) for names in placement.parts],
-        "refusals": [[str(r.target), r.unit, r.reason] for r in placement.refusals],
+        "refusals": [[str(r.target), r.unit, r.reason, *([r.change] if r.change else [])] for r in placement.refusals],
         "cost": {
             "seconds": cost.seconds,
             "bytes": cost.bytes,
@@ -275,13 +275,13 @@ def _placement(data: Json) -> Placement:
     units, parts, refusals, cost, gap, *proof = data.fields("units", "parts", "refusals", "cost", "gap", *optional)
     placed = [pair.texts() for pair in units.items()]
     refused = [triple.texts() for triple in refusals.items()]
-    if any(len(pair) != 2 for pair in placed) or any(len(triple) != 3 for triple in refused):
+    if any(len(pair) != 2 for pair in placed) or any(len(entry) not in (3, 4) for entry in refused):
         raise MalformedError("'placement' has an entry of a wrong length")
     parsed = {text: Target.parse(text) for text in {*(p[1] for p in placed), *(r[0] for r in refused)}}
     return Placement(
         {name: parsed[target] for name, target in placed},
         tuple(names.texts() for names in parts.items()),
-        tuple(Refusal(parsed[target], unit, reason) for target, unit, reason in refused),
+        tuple(Refusal(parsed[target], *texts) for target, *texts in refused),
         _cost(cost),
         None if gap.is_null else gap.number(),
         _optimality(proof[0]) if proof else None,

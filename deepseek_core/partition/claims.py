@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from deepseek_core.errors import BackendError
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.ir.units import Unit
 from deepseek_core.partition.graph import UnitGraph
-from deepseek_core.partition.rules import refusal_reason
+from deepseek_core.partition.rules import objection
 from deepseek_core.placement import Claim, Refusal
 from deepseek_core.registry import Backend
 from deepseek_core.target import Capabilities, Target
@@ -22,11 +23,11 @@ def derive_claims(
     """Claims and refusals that follow from a capability table: one claim for each unit it accepts."""
     claimed, refused = [], []
     for unit in model.units():
-        reason = refusal_reason(unit, capabilities)
-        if reason is None:
+        found = objection(unit, capabilities)
+        if found is None:
             claimed.append(Claim(target, (unit.name,)))
         else:
-            refused.append(Refusal(target, unit.name, reason))
+            refused.append(Refusal(target, unit.name, found.reason, found.change))
     return claimed, refused
 
 
@@ -42,8 +43,11 @@ def claims(model: QuantizedModel, backend: Backend, target: Target) -> tuple[lis
     """
     refused: list[Refusal] = []
 
-    def refuse(unit: Unit, reason: str) -> None:
-        refused.append(Refusal(target, unit.name, reason))
+    units: dict[str, Unit] = {}
+
+    def refuse(unit: Unit, reason: str, change: str = "") -> None:
+        units[unit.name] = unit
+        refused.append(Refusal(target, unit.name, reason, change))
 
     answer = backend.claim(model, target, refuse)
     if answer is None:
@@ -54,7 +58,14 @@ def claims(model: QuantizedModel, backend: Backend, target: Target) -> tuple[lis
             f"backend '{backend.name}': deepseek_claim {problem}",
             fix=f"report it to the authors of {backend.distribution or backend.name}",
         )
-    return list(answer), refused
+    table = backend.capabilities(target)
+    return list(answer), [_with_change(refusal, units[refusal.unit], table) for refusal in refused]
+
+
+def _with_change(refusal: Refusal, unit: Unit, table: Capabilities) -> Refusal:
+    """A refusal for the table's own reason has the table's own remedy."""
+    found = None if refusal.change else objection(unit, table)
+    return replace(refusal, change=found.change) if found is not None and found.reason == refusal.reason else refusal
 
 
 def _broken_contract(
@@ -85,7 +96,7 @@ def _broken_refusals(graph: UnitGraph, holder: dict[str, Claim], refused: Sequen
             return f"refuses '{refusal.unit}', which is not a unit of the model"
         if refusal.unit in holder:
             return f"both claims and refuses '{refusal.unit}'"
-        if not isinstance(refusal.reason, str) or not refusal.reason.strip():
+        if not isinstance(refusal.reason, str) or not refusal.reason.strip() or not isinstance(refusal.change, str):
             return f"refuses '{refusal.unit}' without a reason"
         reasons[refusal.unit] = refusal.reason
     silent = [name for name in graph.index if name not in holder and name not in reasons]

@@ -14,9 +14,10 @@ import onnx_ir as ir
 from deepseek_core.cost import Basis, Cost
 from deepseek_core.ir.ops import Role, channel_axis
 from deepseek_core.ir.units import Operand, Unit, subgraphs, units
+from deepseek_core.partition.graph import captured
 from deepseek_core.target import Capabilities
 
-__all__ = ["macs", "roofline", "value_bytes"]
+__all__ = ["constant_bytes", "macs", "roofline", "unit_macs", "value_bytes"]
 
 _CEILING = 2**62
 """Counts stop here: shapes in a file can multiply to numbers that no float holds."""
@@ -53,6 +54,28 @@ def macs(unit: Unit) -> int:
             return _product((*out, _reduced(unit, kernel)))
         case _:
             return 0
+
+
+def unit_macs(unit: Unit) -> int:
+    """Multiply-accumulates of a unit with its bodies, each body once."""
+    return min(sum(macs(each) for each in _with_bodies([unit])), _CEILING)
+
+
+def constant_bytes(unit: Unit) -> int:
+    """Storage of the constants that a unit brings to its device, those of its bodies included."""
+    found: set[ir.Value] = set()
+    for node in unit.nodes:
+        found.update(value for value in (*node.inputs, *captured(node)) if value is not None and _is_constant(value))
+        pending = list(subgraphs(node))
+        while pending:
+            body = pending.pop()
+            found.update(body.initializers.values())
+            pending.extend(inner for child in body for inner in subgraphs(child))
+    return min(sum(map(value_bytes, found)), _CEILING)
+
+
+def _is_constant(value: ir.Value) -> bool:
+    return value.is_initializer() or value.const_value is not None
 
 
 def value_bytes(value: ir.Value) -> int:

@@ -11,7 +11,9 @@ from deepseek_core.cost import Cost
 from deepseek_core.errors import PlacementError
 from deepseek_core.partition.graph import UnitGraph
 from deepseek_core.partition.merge import contract, merge
-from deepseek_core.partition.roofline import roofline, value_bytes
+from deepseek_core.partition.prices import Prices
+from deepseek_core.partition.profile import DeviceProfile
+from deepseek_core.partition.roofline import value_bytes
 from deepseek_core.partition.transfer import TransferModel
 from deepseek_core.placement import Claim, Optimality, Refusal
 from deepseek_core.registry import Backend
@@ -27,16 +29,22 @@ class Offer:
     Attributes:
         claims: disjoint sets of units it would run.
         refusals: a reason for every other unit.
+        measured: what units took on it, None where nothing was measured.
     """
 
     backend: Backend
     target: Target
     claims: tuple[Claim, ...]
     refusals: tuple[Refusal, ...]
+    measured: DeviceProfile | None = None
 
     @cached_property
     def capabilities(self) -> Capabilities:
         return self.backend.capabilities(self.target)
+
+    @cached_property
+    def prices(self) -> Prices:
+        return Prices(self.backend, self.target, self.capabilities, self.measured)
 
     @cached_property
     def claim_of(self) -> Mapping[str, Claim]:
@@ -58,10 +66,8 @@ class Problem:
         return next(offer for offer in self.offers if offer.target == target)
 
     def part_cost(self, target: Target, units: Sequence[int]) -> Cost:
-        """Cost of units as one part: the backend's own word, else the roofline."""
-        offer = self.offer(target)
-        group = [self.graph.units[i] for i in units]
-        return offer.backend.cost(group, target) or roofline(group, offer.capabilities)
+        """Cost of units as one part."""
+        return self.offer(target).prices.part([self.graph.units[i] for i in units])
 
     def transfer_cost(self, parts: Sequence[tuple[Target, Sequence[int]]]) -> Cost:
         """Cost of moving values between targets; a value that a target needs goes there once."""

@@ -27,7 +27,14 @@ def test_derived(chain, fake_backend):
     assert found == derive_claims(chain, target, backend.capabilities(target))
     assert found == (
         [Claim(target, ("relu",)), Claim(target, ("neg",))],
-        [Refusal(target, "erf", "no rule for Erf; the target knows Neg, Relu")],
+        [
+            Refusal(
+                target,
+                "erf",
+                "no rule for Erf; the target knows Neg, Relu",
+                "express Erf with ops that the target knows, or let another target run it",
+            )
+        ],
     )
 
 

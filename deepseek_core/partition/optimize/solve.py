@@ -220,9 +220,19 @@ def _better(one: Outcome | None, other: Outcome) -> Outcome:
 
 
 def _impossible(problem: PartitionProblem, *, certain: bool) -> PlacementError:
-    limits = "" if problem.max_parts is None else f" in at most {problem.max_parts} parts"
+    """The error for limits that no plan keeps, or none that was found."""
+    limits = [] if problem.max_parts is None else [f" in at most {problem.max_parts} parts"]
+    if problem.memory is not None:
+        full = np.flatnonzero(np.isfinite(problem.memory))
+        limits.append(
+            " within " + ", ".join(f"{problem.memory[d]:.0f} bytes of constants on {problem.devices[d]}" for d in full)
+        )
     verb = "is possible" if certain else "was found"
-    return PlacementError(f"no placement{limits} {verb} that keeps to all limits", fix="loosen the limits or pins")
+    groups = ", keeping claims of several units whole" if problem.groups else ""
+    return PlacementError(
+        f"no placement{' and'.join(limits)} {verb} that keeps to all limits and pins{groups}",
+        fix="loosen the limits or pins",
+    )
 
 
 _SOLVERS: dict[Method, Callable[[PartitionProblem, Objective, float], Outcome]] = {
