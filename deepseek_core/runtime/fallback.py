@@ -5,22 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
-from deepseek_core.errors import DeepseekError
+from deepseek_core.errors import DeepseekError, PackageError, PlacementError
 from deepseek_core.executable import Feeds
 from deepseek_core.package import Package
 from deepseek_core.partition import PreferenceSolver, place
 from deepseek_core.placement import Placement
 from deepseek_core.registry import Backend, Registry
 from deepseek_core.runtime.job import run_here
-from deepseek_core.runtime.opening import Opener
+from deepseek_core.runtime.opening import LostError, Opener
 from deepseek_core.runtime.schedule import Schedule
-from deepseek_core.runtime.step import PartError
+from deepseek_core.runtime.step import Loss, PartError, Step
 from deepseek_core.target import Target
 
 __all__ = ["Fallback", "Recovery"]
@@ -33,9 +33,9 @@ class Fallback:
     """One device that was lost, and what became of its units.
 
     Attributes:
-        part: the part that failed.
+        part: the part that failed, or did not open.
         lost: the target it was on; nothing runs there any more.
-        device: as its runtime names it.
+        device: as its runtime names it; empty when it was not opened.
         reason: what went wrong.
         units: unit name → where it runs now.
     """
@@ -53,10 +53,9 @@ class Fallback:
 
 
 class Recovery:
-    """Repeats a failed input without the device that failed.
+    """Opens a package without devices that cannot be opened, and repeats an input without the device that failed.
 
     Args:
-        schedule: the opened package.
         targets: where lost units may go, in order of preference, before the other targets of the package.
 
     Attributes:
@@ -67,21 +66,35 @@ class Recovery:
         TargetError: a target is unknown.
     """
 
-    def __init__(
-        self,
-        opener: Opener,
-        schedule: Schedule,
-        package: Package,
-        registry: Registry,
-        targets: Sequence[Target | str],
-    ) -> None:
-        assert package.placement is not None  # it was opened
-        self.schedule = schedule
+    schedule: Schedule
+
+    def __init__(self, opener: Opener, package: Package, registry: Registry, targets: Sequence[Target | str]) -> None:
         self.records: tuple[Fallback, ...] = ()
         self._opener, self._registry = opener, registry
-        self._model, self._placement = package.model, package.placement
+        self._model = package.model
+        self._placement = package.placement or Placement({}, ())  # `open` refuses what is not compiled
         self._spare = [registry.resolve(target) for target in targets]
         self._lock = threading.Lock()
+
+    def open(self) -> Schedule:
+        """Open every part where it was placed, or where a fallback takes its units.
+
+        Raises:
+            PackageError: the package is not compiled, or units of a part that does not open can go nowhere.
+        """
+        steps, losses = self._opener.open_what_opens()
+        if losses:
+            reasons = "; ".join(loss.reason for loss in _one_each(losses))
+            lost = {loss.target for loss in losses}
+            self._opener.close(step for step in steps if step.target in lost)
+            try:
+                self._keep(*self._moved(losses, [step for step in steps if step.target not in lost]))
+            except DeepseekError as none:
+                what = f"{reasons}, and its units cannot go elsewhere: {none.message}"
+                raise PackageError(what, fix=none.fix) from none
+        else:
+            self.schedule = self._opener.schedule(steps)
+        return self.schedule
 
     def repeat(self, failed: Schedule, feeds: Feeds, error: PartError) -> dict[str, NDArray[Any]]:
         """Run `feeds` again, after `error` on schedule `failed`.
@@ -97,48 +110,76 @@ class Recovery:
                     return run_here(self.schedule, feeds)
                 except PartError as again:
                     error = again
-            return self._elsewhere(feeds, [error])
+            return self._elsewhere(feeds, error)
 
-    def _elsewhere(self, feeds: Feeds, errors: list[PartError]) -> dict[str, NDArray[Any]]:
+    def _elsewhere(self, feeds: Feeds, first: PartError) -> dict[str, NDArray[Any]]:
         """Give up one target after the other until the input succeeds."""
+        losses, error = list[Loss](), first
         while True:
-            placement, records, schedule = self._moved(errors)
+            if error.loss is None:
+                raise error
+            losses.append(error.loss)
+            try:
+                placement, records, schedule = self._moved(losses, self.schedule.steps)
+            except DeepseekError as none:
+                what = f"{first.message}, and its units cannot go elsewhere: {none.message}"
+                raise PartError(what, fix=none.fix, step=first.step) from error
             try:
                 outputs = run_here(schedule, feeds)
-            except PartError as error:
+            except PartError as again:
                 kept = {id(step.executable) for step in self.schedule.steps}
                 self._opener.close(step for step in schedule.steps if id(step.executable) not in kept)
-                errors.append(error)
+                error = again
                 continue
-            for record in records:
-                _log.warning("%s", record)
-            self.schedule, self._placement, self.records = schedule, placement, (*self.records, *records)
+            self._keep(placement, records, schedule)
             return outputs
 
-    def _moved(self, errors: Sequence[PartError]) -> tuple[Placement, list[Fallback], Schedule]:
-        lost = {record.lost for record in self.records} | {e.step.target for e in errors if e.step is not None}
-        try:
-            placement = self._placed(lost)
-            records = [self._record(error, placement) for error in errors]
+    def _keep(self, placement: Placement, records: list[Fallback], schedule: Schedule) -> None:
+        for record in records:
+            _log.warning("%s", record)
+        self.schedule, self._placement, self.records = schedule, placement, (*self.records, *records)
+
+    def _moved(self, losses: list[Loss], steps: Sequence[Step]) -> tuple[Placement, list[Fallback], Schedule]:
+        """Place and open without what was lost; what does not open then is added to `losses`.
+
+        Raises:
+            DeepseekError: units can go nowhere.
+        """
+        opening: DeepseekError | None = None
+        while True:
+            lost = {record.lost for record in self.records} | {loss.target for loss in losses}
+            try:
+                placement = self._placed(lost)
+            except DeepseekError as nowhere:
+                raise opening or nowhere from None
+            records = [self._record(loss, placement) for loss in _one_each(losses)]
             why = {unit: str(record) for record in (*self.records, *records) for unit in record.units}
-            return placement, records, self._opener.open_again(placement, self.schedule, why)
-        except DeepseekError as none:
-            first = errors[0]
-            what = f"{first.message}, and its units cannot go elsewhere: {none.message}"
-            raise PartError(what, fix=none.fix, step=first.step) from errors[-1]
+            try:
+                return placement, records, self._opener.open_again(placement, steps, why)
+            except LostError as error:
+                losses.append(error.loss)
+                opening = PackageError(error.loss.reason, fix="check the device and its driver")
 
     def _placed(self, lost: set[Target]) -> Placement:
         """Units of lost targets go elsewhere, the others stay."""
         stay = {unit: target for unit, target in self._placement.units.items() if target not in lost}
         spare = [pair for pair in self._spare if pair[1] not in lost and _works(*pair)]
         own = [self._registry.resolve(target) for target in dict.fromkeys(stay.values())]
+        if not (spare or own):
+            raise PlacementError("no target is left", fix="mend the device, or name a fallback that is here")
         return place(self._model, [*spare, *own], stay, PreferenceSolver())
 
-    def _record(self, error: PartError, placement: Placement) -> Fallback:
-        step = error.step
-        assert step is not None
-        units = {u: placement.units[u] for u, target in self._placement.units.items() if target == step.target}
-        return Fallback(step.name, step.target, step.device, error.message, units)
+    def _record(self, loss: Loss, placement: Placement) -> Fallback:
+        units = {u: placement.units[u] for u, target in self._placement.units.items() if target == loss.target}
+        return Fallback(loss.part, loss.target, loss.device, loss.reason, units)
+
+
+def _one_each(losses: Sequence[Loss]) -> Iterable[Loss]:
+    """The first loss of each target."""
+    firsts: dict[Target, Loss] = {}
+    for loss in losses:
+        firsts.setdefault(loss.target, loss)
+    return firsts.values()
 
 
 def _works(backend: Backend, target: Target) -> bool:

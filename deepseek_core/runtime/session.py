@@ -58,11 +58,12 @@ class Session:
         package: compiled package, or the path of one.
         registry: the backends to use; default: the installed ones.
         device: which of several devices, for all parts or by backend name; default: each backend's own choice.
-        fallback: where the units of a device may go that fails while it runs, in order of preference; the package's
-            other targets come after them. Without it a failure is raised.
+        fallback: where the units of a device may go that cannot be opened or fails while it runs, in order of
+            preference; the package's other targets come after them. Without it a failure is raised.
 
     Raises:
-        PackageError: the package is damaged, not compiled, or cannot run here.
+        PackageError: the package is damaged, not compiled, or cannot run here; with `fallback` only when units of a
+            device that cannot be opened can go nowhere.
         BackendError: a part opened on another device than it is placed on.
         TargetError: a fallback target is unknown.
     """
@@ -82,9 +83,9 @@ class Session:
         self._recovery: Recovery | None = None
         try:
             self._check = FeedCheck(package.model.inputs)
-            self._opened = self._opener.open_package()
             if fallback is not None:
-                self._recovery = Recovery(self._opener, self._opened, package, registry, fallback)
+                self._recovery = Recovery(self._opener, package, registry, fallback)
+            self._opened = self._opener.open_package() if self._recovery is None else self._recovery.open()
         except BaseException:
             self.close()
             raise

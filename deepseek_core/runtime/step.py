@@ -12,9 +12,24 @@ from deepseek_core.errors import BackendError, DeepseekError
 from deepseek_core.executable import Executable, Feeds
 from deepseek_core.target import Availability, Target
 
-__all__ = ["PartError", "Step", "check_device"]
+__all__ = ["Loss", "PartError", "Step", "check_device", "part_name"]
 
 _REPORT = "report it to the backend's authors"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A part that failed, or could not be opened.
+
+    Attributes:
+        device: as its runtime names it; empty when the part was not opened.
+        reason: what went wrong.
+    """
+
+    part: str
+    target: Target
+    device: str
+    reason: str
 
 
 class PartError(BackendError):
@@ -27,6 +42,12 @@ class PartError(BackendError):
     def __init__(self, message: str, *, fix: str, step: Step | None = None) -> None:
         super().__init__(message, fix=fix)
         self.step = step
+
+    @property
+    def loss(self) -> Loss | None:
+        """What is lost if the part's device is; None where the error comes from another process."""
+        step = self.step
+        return None if step is None else Loss(step.name, step.target, step.device, self.message)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +77,7 @@ class Step:
     @property
     def name(self) -> str:
         """As `partition.split` names the part."""
-        return f"part{self.number}_{self.target.backend}"
+        return part_name(self.number, self.target)
 
     @property
     def lane(self) -> tuple[str, str]:
@@ -95,6 +116,11 @@ class Step:
         fix = error.fix if isinstance(error, DeepseekError) else "check the device and its driver"
         verb = ":" if known else " failed with"
         return PartError(f"{self.name} on {self.target} ({self.device}){verb} {what}", fix=fix, step=self)
+
+
+def part_name(number: int, target: Target) -> str:
+    """As `partition.split` names the part."""
+    return f"part{number}_{target.backend}"
 
 
 def check_device(number: int, artifact: Artifact, executable: Executable, here: Availability) -> None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deepseek_core.errors import TargetError
+from deepseek_core.errors import PackageError, TargetError
+from deepseek_core.package import Package
 from deepseek_core.partition import PreferenceSolver
 from deepseek_core.pipeline import compile
 from deepseek_core.runtime import PartError, Session
@@ -149,7 +150,7 @@ def test_an_input_that_fails_everywhere_changes_nothing(packaged, diamond, expec
     npu.wrap = cpu.wrap = failing(of=lambda feeds: np.isnan(next(iter(feeds.values()))).any())
     with Session(package, registry, fallback=["cpu"]) as session:
         for _ in range(2):
-            message = r"part0_npu on .*bus is gone, and its units cannot go elsewhere: no target was chosen"
+            message = r"part0_npu on .*bus is gone, and its units cannot go elsewhere: no target is left"
             with pytest.raises(PartError, match=message):
                 session.run({"x": X * np.float32("nan")})
         assert session.fallbacks == ()
@@ -195,6 +196,87 @@ def test_a_fallback_that_opens_elsewhere(packaged, diamond):
         with pytest.raises(PartError, match="cannot go elsewhere: part 0 is placed on cpu:host, and opened on 'somewh"):
             session.run({"x": X})
         assert cpu.opened[-1].closed
+
+
+GONE = Availability(True, False, (Missing("the board", "plug it in"),))
+
+
+def refusing(executable):
+    raise OSError("no such board")
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_device_that_cannot_be_opened(packaged, diamond, expected, caplog, absent):
+    package, registry, npu, cpu = packaged(diamond)
+    npu.here, npu.wrap = (GONE, npu.wrap) if absent else (npu.here, refusing)
+    with caplog.at_level(logging.WARNING), Session(package, registry, fallback=["cpu"]) as session:
+        (record,) = session.fallbacks
+        assert (record.part, record.lost, record.device) == ("part0_npu", LOST, "")
+        reason = "npu:host cannot run here (the board)"
+        assert record.reason == (reason if absent else "part0_npu on npu:host cannot be opened: OSError: no such board")
+        assert caplog.messages == [str(record)]
+        assert session.devices == ("cpu 0",)
+        assert session.describe()[0].moved == str(record)
+        np.testing.assert_array_equal(session.run({"x": X})["y"], expected(X))
+        np.testing.assert_array_equal([o["y"] for o in session.stream([{"x": X}] * 3)], [expected(X)] * 3)
+    assert all(executable.closed for executable in cpu.opened)
+
+
+def test_a_device_of_which_one_part_opens(packaged, diamond, expected):
+    package, registry, npu, _cpu = packaged(diamond)
+    npu.wrap = lambda executable: refusing(executable) if len(npu.opened) == 2 else executable
+    with Session(package, registry, fallback=["cpu"]) as session:
+        assert session.devices == ("cpu 0",)
+        assert npu.opened[0].closed
+        np.testing.assert_array_equal(session.run({"x": X})["y"], expected(X))
+
+
+def test_a_fallback_that_does_not_open_either(fake, registry_of, diamond, expected):
+    npu, gpu, cpu = fake("npu", ("Relu", "Add")), fake("gpu", ("Relu", "Add"), wrap=refusing), fake("cpu")
+    registry = registry_of(npu, gpu, cpu)
+    package = compile(diamond, ["npu", "cpu"], registry=registry, solver=PreferenceSolver())
+    npu.here = GONE
+    with Session(package, registry, fallback=["gpu"]) as session:
+        assert [str(record.lost) for record in session.fallbacks] == ["npu:host", "gpu:host"]
+        assert session.devices == ("cpu 0",)
+        np.testing.assert_array_equal(session.run({"x": X})["y"], expected(X))
+
+
+def test_a_backend_that_is_not_installed(packaged, diamond, registry_of, expected):
+    package, _, _npu, cpu = packaged(diamond)
+    with pytest.raises(PackageError, match="no backend 'npu' is installed"):
+        Session(package, registry_of(cpu))
+    with Session(package, registry_of(cpu), fallback=["cpu"]) as session:
+        assert "no backend 'npu' is installed" in session.fallbacks[0].reason
+        np.testing.assert_array_equal(session.run({"x": X})["y"], expected(X))
+
+
+def test_a_device_lost_after_another_did_not_open(fake, registry_of, diamond, expected):
+    npu, gpu, cpu = fake("npu", ("Relu", "Add")), fake("gpu", ("Relu", "Add"), wrap=failing()), fake("cpu")
+    registry = registry_of(npu, gpu, cpu)
+    package = compile(diamond, ["npu", "cpu"], registry=registry, solver=PreferenceSolver())
+    npu.here = GONE
+    with Session(package, registry, fallback=["gpu"]) as session:
+        assert session.devices == ("gpu 0", "cpu 0", "gpu 0")
+        np.testing.assert_array_equal(session.run({"x": X})["y"], expected(X))
+        assert [str(record.lost) for record in session.fallbacks] == ["npu:host", "gpu:host"]
+
+
+def test_a_device_that_cannot_be_opened_and_nothing_else(packaged, diamond):
+    package, registry, npu, cpu = packaged(diamond)
+    npu.here = GONE
+    with pytest.raises(PackageError, match=r"npu:host cannot run here \(the board\); plug it in"):
+        Session(package, registry)
+    cpu.wrap = refusing
+    message = r"the board\); part1_cpu on cpu:host cannot be opened: OSError.* cannot go elsewhere: no target is left"
+    with pytest.raises(PackageError, match=message):
+        Session(package, registry, fallback=[])
+    assert all(executable.closed for executable in npu.opened)
+
+
+def test_a_package_that_is_not_compiled(diamond, registry_of, fake):
+    with pytest.raises(PackageError, match="not compiled"):
+        Session(Package(diamond), registry_of(fake("cpu")), fallback=["cpu"])
 
 
 @pytest.mark.parametrize("depth", [1, 4])
