@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 
 from deepseek_core.calibration import Calibration, collect
 from deepseek_core.calibration import calibrator as make_calibrator
-from deepseek_core.errors import ModelError
+from deepseek_core.errors import BackendError, ModelError
+from deepseek_core.executable import Executable
 from deepseek_core.ir.frontend import load_model
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.ir.units import all_units
 from deepseek_core.ir.verify import verify
+from deepseek_core.observe import Observer
 from deepseek_core.options import CompileOptions, Progress
 from deepseek_core.package import Package
 from deepseek_core.package.build import build
-from deepseek_core.partition import Solver, place
+from deepseek_core.partition import Gates, Profile, Solver, place
 from deepseek_core.passes import prepare
 from deepseek_core.placement import Placement
-from deepseek_core.quantize import Calibrators, apply_recipe, derive_recipe
+from deepseek_core.quantize import Calibrators, apply_recipe, derive_recipe, observed_values
 from deepseek_core.recipe import CalibratorSpec, Goal, Recipe
 from deepseek_core.registry import Backend, Registry, discover
 from deepseek_core.target import Target
@@ -79,6 +81,8 @@ def compile(  # noqa: A001
     options: CompileOptions | None = None,
     pins: Mapping[str, Target | str] | None = None,
     solver: Solver | None = None,
+    profile: Profile | None = None,
+    gates: Gates | None = None,
 ) -> Package:
     """Place a model on targets and compile each part.
 
@@ -90,12 +94,16 @@ def compile(  # noqa: A001
             is for a backend that no unit was placed on.
         pins: unit name → the target it must run on.
         solver: how to choose where several targets would run a unit; default: least latency.
+        profile: measured costs; default: what `deepseek profile` measured for this user and this number of threads.
+        gates: what the placement must reach.
 
     Raises:
         ModelError: the model cannot be read.
         TargetError: a target is unknown.
         ConfigError: `options` name a tap that is no value, or are for a backend that is not among the targets.
         PlacementError: a unit runs on no target; the message has every refusal.
+        GateError: the placement does not reach what `gates` ask.
+        BackendError: a target's toolchain is not installed, or a backend breaks the contract.
     """
     registry = registry or discover()
     options = options or CompileOptions()
@@ -104,9 +112,21 @@ def compile(  # noqa: A001
     options.refuse_strangers(dict.fromkeys(backend.name for backend, _ in resolved))
     pinned = {name: registry.resolve(target)[1] for name, target in (pins or {}).items()}
     options.progress("place", 0.0)
-    placement = place(source, resolved, pinned, solver)
+    profile = profile or Profile.of_user(options.threads)
+    placement = place(source, resolved, pinned, solver, profile=profile, gates=gates)
+    _check_toolchains(resolved, placement)
     artifacts = tuple(build(source, placement, registry, options))
     return Package(source, placement, artifacts, _kept(options, placement))
+
+
+def _check_toolchains(targets: Sequence[tuple[Backend, Target]], placement: Placement) -> None:
+    used = set(placement.units.values())
+    for backend, target in targets:
+        here = backend.probe(target)
+        if target in used and not here.can_compile:
+            missing = ", ".join(lacking.what for lacking in here.missing) or "its toolchain"
+            fix = "; ".join(lacking.fix for lacking in here.missing) or "compile on another machine"
+            raise BackendError(f"{target} cannot compile here: {missing} is missing", fix=fix)
 
 
 def _kept(options: CompileOptions, placement: Placement) -> CompileOptions:
@@ -172,18 +192,22 @@ def calibrate(
 ) -> Calibration:
     """Statistics of every activation that `recipe` names, from one pass over `samples`.
 
-    The float model runs on the CPU backend where it is installed, else on the reference backend. Statistics of
-    disjoint shards merge exactly: `calibrate(a).merge(calibrate(b))` equals `calibrate(a + b)`.
+    Activations in branches and loop bodies are counted every time they are computed, and so is one value of each
+    body that runs quantized units: it tells whether the body ever ran. The float model runs on the CPU backend where
+    it is installed, else on the reference backend. Statistics of disjoint shards merge exactly:
+    `calibrate(a).merge(calibrate(b))` equals `calibrate(a + b)`.
     """
     backend, target = _runner(registry or discover())
-    names = tuple(recipe.activations)
-    fed = {info.name for info in prepared.inputs}
-    options = CompileOptions(optimize=0, taps=tuple(name for name in names if name not in fed))
-    executable = backend.load(backend.compile(prepared, target, options))
+
+    def opened(piece: QuantizedModel) -> Executable:
+        return backend.load(backend.compile(piece, target, CompileOptions(optimize=0)))
+
+    names = observed_values(prepared, recipe)
+    observer = Observer(prepared, names, opened)
     try:
-        return collect(executable, samples, names, progress=progress)
+        return collect(observer, samples, names, progress=progress)
     finally:
-        executable.close()
+        observer.close()
 
 
 def _checked_calibrators(recipe: Recipe, registry: Registry, targets: Sequence[Target | str]) -> Calibrators:

@@ -51,14 +51,14 @@ class TensorRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Schemes by name.
+    """Schemes by name. Names are unique over a prepared model, so nodes and values of bodies are named alike.
 
     Attributes:
         activations: value name → recipe; a Q → DQ pair is put behind the value.
         weights: `(node name, input position)` → recipe of a constant input.
         biases: `(node name, input position)` of biases to quantize to int32 with scale activation × weight.
         shared: value name → value whose scale and zero point it takes (ops that only move values).
-        skipped: unit name → why it stays in float; every other unit of the main graph is quantized.
+        skipped: name of a unit's compute node → why it stays in float; every other unit is quantized.
     """
 
     activations: Mapping[str, TensorRecipe] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from deepseek_core.calibration.activations import activation_qparams
 from deepseek_core.calibration.base import Calibrator
-from deepseek_core.calibration.collector import collect
+from deepseek_core.calibration.collector import Observable, collect
 from deepseek_core.calibration.methods import calibrator
 from deepseek_core.calibration.result import Calibration
 from deepseek_core.calibration.stats import TensorStats
@@ -11,6 +11,7 @@ from deepseek_core.calibration.weights import weight_qparams
 __all__ = [
     "Calibration",
     "Calibrator",
+    "Observable",
     "TensorStats",
     "activation_qparams",
     "calibrator",

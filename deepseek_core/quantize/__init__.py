@@ -2,7 +2,16 @@
 
 from deepseek_core.quantize.apply import apply_recipe
 from deepseek_core.quantize.derive import derive_recipe
+from deepseek_core.quantize.narrow import narrow, observed_values
 from deepseek_core.quantize.numbers import Calibrators, weight_params
 from deepseek_core.quantize.weights import QuantizedWeight
 
-__all__ = ["Calibrators", "QuantizedWeight", "apply_recipe", "derive_recipe", "weight_params"]
+__all__ = [
+    "Calibrators",
+    "QuantizedWeight",
+    "apply_recipe",
+    "derive_recipe",
+    "narrow",
+    "observed_values",
+    "weight_params",
+]

@@ -12,8 +12,9 @@ from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.ir.qparams import QParams
 from deepseek_core.quantize.index import Index
 from deepseek_core.quantize.insert import Inserter
+from deepseek_core.quantize.narrow import narrow
 from deepseek_core.quantize.numbers import Calibrators, Numbers
-from deepseek_core.quantize.weights import QuantizedWeight
+from deepseek_core.quantize.weights import QuantizedWeight, check_known
 from deepseek_core.recipe import Recipe
 
 __all__ = ["apply_recipe"]
@@ -29,12 +30,14 @@ def apply_recipe(
 ) -> QuantizedModel:
     """A quantized copy of `model`.
 
-    Float values keep their names, so that a quantized model can be compared with its origin tensor by tensor.
+    Float values keep their names, so that a quantized model can be compared with its origin tensor by tensor. Bodies
+    of control flow are quantized like the main graph; what calibration never reached stays in float, and the recipe
+    in the result's metadata says so.
 
     Args:
         model: the prepared float model that the recipe was made for.
         recipe: see `Recipe`.
-        calibration: statistics of every activation that the recipe names.
+        calibration: statistics of the recipe's `observed_values`.
         calibrators: further calibrators that the recipe may name, beside the core's.
         weights: codes that an algorithm chose, by node name and input position; every other weight of the recipe is
             rounded to nearest. Biases take the scales given here. `weight_params` has scales to start from.
@@ -44,9 +47,12 @@ def apply_recipe(
             the recipe says.
         CalibrationError: statistics of a value are missing or unusable.
     """
+    given = weights or {}
+    check_known(given, recipe)
+    recipe = narrow(model, recipe, calibration)
     result = model.clone()
     index = Index(result.graph)
-    numbers = Numbers(index, recipe, calibration, calibrators or {}, weights or {})
+    numbers = Numbers(index, recipe, calibration, calibrators or {}, given)
     constants = {**numbers.weights, **numbers.biases}
     inserter = Inserter(result.model)
     for (name, position), weight in constants.items():

@@ -38,8 +38,8 @@ def derive_recipe(
         model: prepared float model.
         tables: capability tables in order of preference; a unit takes the first that has a rule for it.
         calibrator: of every activation; default entropy.
-        keep_float: unit name → why it stays in float.
-        unit_tables: unit name → the tables that decide about it instead of `tables` (mixed precision).
+        keep_float: name of a unit's compute node → why it stays in float.
+        unit_tables: name of a unit's compute node → the tables that decide about it instead of `tables`.
     """
     steps = steps_of(model, tables, unit_tables)
     skipped = {step.name: step.reason for step in steps if not step.rules}

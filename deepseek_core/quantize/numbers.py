@@ -14,6 +14,7 @@ from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.ir.ops import Role, roles
 from deepseek_core.ir.qparams import QParams
 from deepseek_core.quantize.index import Index
+from deepseek_core.quantize.narrow import narrow
 from deepseek_core.quantize.weights import QuantizedWeight, check_weight
 from deepseek_core.recipe import Recipe
 from deepseek_core.scheme import DType, Granularity, QuantScheme
@@ -30,7 +31,7 @@ Key = tuple[str, int]
 def weight_params(
     model: QuantizedModel, recipe: Recipe, calibration: Calibration, calibrators: Calibrators | None = None
 ) -> dict[Key, QParams]:
-    """The scales and zero points that `apply_recipe` would give each weight of the recipe.
+    """The scales and zero points that `apply_recipe` would give each weight that it would quantize.
 
     Where an algorithm that chooses codes itself should start: these scales leave the biases room in their int32.
 
@@ -38,6 +39,7 @@ def weight_params(
         ModelError: the recipe names a node or value that the model does not have.
         CalibrationError: statistics of a value are missing or unusable.
     """
+    recipe = narrow(model, recipe, calibration)
     numbers = Numbers(Index(model.graph), recipe, calibration, calibrators or {}, {})
     return {key: numbers.weight_params(key) for key in recipe.weights}
 
@@ -53,12 +55,6 @@ class Numbers:
         calibrators: Calibrators,
         given: Mapping[Key, QuantizedWeight],
     ) -> None:
-        unknown = next((key for key in given if key not in recipe.weights), None)
-        if unknown is not None:
-            raise ModelError(
-                f"a weight is given for input {unknown[1]} of node '{unknown[0]}', which the recipe does not quantize",
-                fix="leave it out, or add it to the recipe",
-            )
         self._index, self._recipe, self._given = index, recipe, given
         self._calibration, self._calibrators = calibration, calibrators
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.ir.ops import PASSTHROUGH, Role, info, roles
-from deepseek_core.ir.units import Unit
+from deepseek_core.ir.units import Unit, subgraphs
 from deepseek_core.partition.limits import accepted, broken_limit
 from deepseek_core.scheme import Granularity, QuantScheme
 from deepseek_core.target import Capabilities, OpRule
@@ -39,7 +39,8 @@ class Step:
 
     @property
     def name(self) -> str:
-        return self.unit.name
+        """Name of the compute node: what a recipe calls the unit, unique over the model with its bodies."""
+        return self.unit.node.name or ""
 
     @property
     def accumulates(self) -> bool:
@@ -70,14 +71,17 @@ def steps_of(
     tables: Sequence[Capabilities],
     unit_tables: Mapping[str, Sequence[Capabilities]] | None = None,
 ) -> list[Step]:
-    """Steps of the main graph in topological order, with the rules of the first table that has any for a unit.
+    """Steps of the main graph and of every body in topological order, with the rules of the first table that fits.
 
     An activation that no rule fuses becomes a step of its own. `unit_tables` has the units that other tables
     decide about.
     """
     found: list[Step] = []
-    for unit in model.units():
-        chosen = (unit_tables or {}).get(unit.name, tables)
+    for unit in model.all_units():
+        if next(subgraphs(unit.node), None) is not None:
+            found.append(Step(unit, False, reason=f"{unit.op} only runs its bodies, whose units are steps themselves"))
+            continue
+        chosen = (unit_tables or {}).get(unit.node.name or "", tables)
         rules, reason = _fitting(unit, chosen, with_activation=True)
         if not rules and unit.activation is not None:
             alone, alone_reason = _fitting(unit, chosen, with_activation=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 
 from deepseek_core.errors import ModelError
 from deepseek_core.ir.qparams import QParams, expand, numpy_dtype
-from deepseek_core.recipe import TensorRecipe
+from deepseek_core.recipe import Recipe, TensorRecipe
 
-__all__ = ["QuantizedWeight", "check_weight"]
+__all__ = ["QuantizedWeight", "check_known", "check_weight"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +28,20 @@ class QuantizedWeight:
 
     codes: NDArray[Any]
     params: QParams
+
+
+def check_known(given: Iterable[tuple[str, int]], recipe: Recipe) -> None:
+    """Check that the recipe quantizes every weight that is given.
+
+    Raises:
+        ModelError: it does not quantize one of them.
+    """
+    for node, position in given:
+        if (node, position) not in recipe.weights:
+            raise ModelError(
+                f"a weight is given for input {position} of node '{node}', which the recipe does not quantize",
+                fix="leave it out, or add it to the recipe",
+            )
 
 
 def check_weight(
