@@ -11,9 +11,10 @@ from deepseek.quantization.constraints import allowed, apart, misaligned
 from deepseek.quantization.precision import Precision, tables_for
 from deepseek_core import CalibratorSpec, Capabilities, Feeds, QuantizedModel, Recipe, Registry
 from deepseek_core.calibration import Calibration
+from deepseek_core.calibration import calibrator as make_calibrator
 from deepseek_core.options import Progress
 from deepseek_core.pipeline import calibrate, float_model
-from deepseek_core.quantize import QuantizedWeight, apply_recipe, derive_recipe
+from deepseek_core.quantize import Calibrators, QuantizedWeight, apply_recipe, derive_recipe
 
 __all__ = ["Work"]
 
@@ -75,12 +76,18 @@ class Work:
         seed: int = 0,
         progress: Progress = _silent,
     ) -> Self:
-        """Work on a float model, not prepared yet."""
+        """Work on a float model, not prepared yet.
+
+        Raises:
+            ModelError: the model is quantized already.
+            TargetError: a target is unknown.
+            ConfigError: no target offers the precision, or the calibrator is unknown.
+        """
         config = config or QuantizerConfig()
         prepared = apart(float_model(model), config)
         resolved = map(registry.resolve, targets)
         tables = tuple(allowed(backend.capabilities(target), config) for backend, target in resolved)
-        return cls(
+        work = cls(
             prepared,
             prepared,
             samples,
@@ -92,6 +99,15 @@ class Work:
             seed=seed,
             progress=progress,
         )
+        make_calibrator(work.calibrator, work.calibrators)
+        return work
+
+    @property
+    def calibrators(self) -> Calibrators:
+        """Calibrators that the targets' backends bring, by `backend:name`."""
+        names = dict.fromkeys(table.target.backend for table in self.capabilities)
+        backends = [self.registry.backends[name] for name in names]
+        return {f"{b.name}:{own}": factory for b in backends for own, factory in b.calibrators().items()}
 
     def tables_at(self, precision: Precision) -> tuple[Capabilities, ...]:
         """The targets' tables cut down to another precision, for single units.
@@ -131,4 +147,4 @@ class Work:
         assert work.calibration is not None
         recipe = work.recipe()
         weights = {key: weight for key, weight in work.weights.items() if key in recipe.weights}
-        return apply_recipe(work.model, recipe, work.calibration, weights=weights)
+        return apply_recipe(work.model, recipe, work.calibration, work.calibrators, weights=weights)

@@ -1,0 +1,112 @@
+"""torch.export and torch.onnx, in memory: from a module and an example to a graph with a free batch size."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from deepseek.quantization.frontends.torch.graph import tidy
+
+__all__ = ["Exporter", "Sizes", "widened"]
+
+Sizes = Mapping[str, Collection[int]]
+"""Input name → axes whose size is free."""
+
+
+class Exporter:
+    """Exports a flat module.
+
+    Args:
+        flat: see `flat.flat_module`.
+        tensors: an example for each input, in order.
+
+    Attributes:
+        program: torch's `ExportedProgram`, once there is one.
+    """
+
+    def __init__(self, flat: Any, tensors: Mapping[str, Any]) -> None:
+        self._flat, self._tensors = flat, tensors
+        self.program: Any = None
+
+    def run(self, outputs: Sequence[str], free: Sizes) -> ir.Model:
+        """The graph.
+
+        Args:
+            outputs: names of the outputs.
+            free: axes that other calls may have longer or shorter, where the module allows it.
+
+        Raises:
+            Exception: torch cannot export it; see `diagnosis.explain`.
+        """
+        import torch
+
+        names, auto = list(self._tensors), torch.export.Dim.AUTO
+        shapes = tuple(dict.fromkeys(free.get(name, ()), auto) for name in names)
+        with _quiet():
+            self.program = torch.export.export(self._flat, tuple(self._tensors.values()), dynamic_shapes=(shapes,))
+            exported: Any = torch.onnx.export(
+                self.program, dynamo=True, verbose=False, input_names=names, output_names=list(outputs)
+            )
+        model: ir.Model = exported.model
+        tidy(model, _symbols(model, free))
+        return model
+
+
+def widened(call: Callable[[Mapping[str, Any]], Sequence[Any]], tensors: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The example with every batch of one doubled, because torch.export takes a size of 1 for a constant.
+
+    Args:
+        call: runs the module on such tensors and gives the tensors among its outputs.
+
+    Returns:
+        None where the tensors share no first axis, or the module's outputs do not grow with it.
+    """
+    import torch
+
+    sizes = {tensor.shape[0] for tensor in tensors.values() if tensor.ndim}
+    if len(sizes) != 1 or any(tensor.ndim == 0 for tensor in tensors.values()):
+        return None
+    if sizes != {1}:
+        return dict(tensors)
+    doubled = {name: torch.cat([tensor, tensor]) for name, tensor in tensors.items()}
+    try:
+        before, after = call(tensors), call(doubled)
+    except Exception:  # whatever a module does with a batch it was not made for
+        return None
+    pairs = zip(after, before, strict=True)
+    grows = [a.ndim and a.shape[0] == 2 * b.shape[0] and a.shape[1:] == b.shape[1:] for a, b in pairs]
+    return doubled if all(grows) else None
+
+
+def _symbols(model: ir.Model, free: Sizes) -> dict[str, str]:
+    """Readable names for torch's sizes: `batch` for axis 0, else the input's name and the axis."""
+    found: dict[str, str] = {}
+    for value in model.graph.inputs:
+        for axis in sorted(free.get(value.name or "", ())):
+            size = value.shape[axis] if value.shape is not None else 0
+            if not isinstance(size, int) and size.value is not None:
+                found.setdefault(str(size.value), "batch" if axis == 0 else f"{value.name}_{axis}")
+    return found
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hush torch, which tells of its own deprecations and of its progress; what is wrong with a module, it raises."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

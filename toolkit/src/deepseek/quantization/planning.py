@@ -1,0 +1,114 @@
+"""Which recipe to start from, by what a user asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from deepseek.quantization.config import QuantizerConfig
+from deepseek.quantization.precision import Precision
+from deepseek.quantization.recipe import QuantizationRecipe
+from deepseek.quantization.run import start
+from deepseek_core import CalibratorSpec, QuantizedModel, Registry
+from deepseek_core.errors import ConfigError, ModelError
+from deepseek_core.ir.ops import Role
+
+__all__ = ["METHODS", "asked_precision", "asked_targets", "base_recipe", "refuse_empty"]
+
+METHODS = ("entropy", "kl_divergence", "minmax", "mse", "percentile")
+"""The core's calibrators by the names that users know; a backend's own is named `backend:name`."""
+
+_BITS = {8: (Precision.INT8, Precision.FP8, Precision.MIXED), 4: (Precision.INT4, Precision.W4A8)}
+
+
+def asked_targets(backend: str | None, targets: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The targets, in order of preference.
+
+    Raises:
+        ConfigError: both arguments are given, or `targets` is empty.
+    """
+    if backend is not None and targets is not None:
+        raise ConfigError("backend= and targets= are both given", fix="name all of them in targets=")
+    if targets is None:
+        return (backend or "cpu",)
+    found = (targets,) if isinstance(targets, str) else tuple(targets)
+    if not found:
+        raise ConfigError("targets= is empty", fix="name at least one, for example 'cpu'")
+    return found
+
+
+def asked_precision(bits: int, precision: str | Precision | None) -> Precision | None:
+    """The precision; None: 4-bit weights in the way that suits the network.
+
+    Raises:
+        ConfigError: `bits` or `precision` is unknown, or they contradict each other.
+    """
+    if isinstance(bits, bool) or bits not in _BITS:
+        raise ConfigError(f"bits={bits!r}", fix="give 8 or 4")
+    if precision is None:
+        return Precision.INT8 if bits == 8 else None
+    try:
+        found = Precision(precision)
+    except ValueError:
+        known = ", ".join(map(str, Precision))
+        raise ConfigError(f"no precision is named {precision!r}", fix=f"known: {known}") from None
+    if bits == 4 and found not in _BITS[4]:
+        raise ConfigError(f"bits=4 and precision='{found}' contradict each other", fix="leave bits= out")
+    return found
+
+
+def base_recipe(
+    model: QuantizedModel,
+    precision: Precision | None,
+    targets: tuple[str, ...],
+    *,
+    method: str,
+    options: Mapping[str, Any],
+    config: QuantizerConfig,
+    seed: int,
+    registry: Registry,
+) -> QuantizationRecipe:
+    """The recipe without steps: precision, targets and calibrator.
+
+    Raises:
+        ConfigError: the method or one of its options is unknown, or no target offers the precision.
+        TargetError: a target is unknown.
+        ModelError: the model is quantized already.
+    """
+    spec = CalibratorSpec(method, tuple(sorted(options.items())))
+    recipe = QuantizationRecipe(precision or Precision.INT4, targets, spec, (), config, seed)
+    if precision is None and not _covers(model, recipe, registry):
+        recipe = replace(recipe, precision=Precision.W4A8)
+    return recipe
+
+
+def refuse_empty(model: QuantizedModel, recipe: QuantizationRecipe, registry: Registry) -> None:
+    """Refuse a network in which a recipe has nothing to quantize, before the long work begins.
+
+    Raises:
+        ModelError: it is so; the message has the first reasons.
+    """
+    found = start(model, (), recipe, registry=registry).recipe()
+    if not (found.activations or found.weights):
+        reasons = "; ".join(f"{unit}: {reason}" for unit, reason in list(found.skipped.items())[:3]) or "no units"
+        raise ModelError(
+            f"nothing in the model can be quantized for {', '.join(recipe.targets)} ({reasons})",
+            fix="choose another target or precision, or compile the float model",
+        )
+
+
+def _covers(model: QuantizedModel, recipe: QuantizationRecipe, registry: Registry) -> bool:
+    """Whether a recipe takes more than half of the weights: their elements count."""
+    try:
+        work = start(model, (), recipe, registry=registry)
+    except ConfigError:
+        return False
+    chosen, taken, total = work.recipe().weights, 0, 0
+    for unit in work.model.units():
+        for position, operand in enumerate(unit.inputs):
+            constant = None if operand is None else operand.value.const_value
+            if operand is not None and operand.role is Role.WEIGHT and constant is not None:
+                total += constant.size
+                taken += constant.size if (unit.node.name, position) in chosen else 0
+    return 2 * taken > total
