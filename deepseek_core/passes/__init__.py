@@ -2,5 +2,6 @@
 
 from deepseek_core.passes.base import Pass, run_passes
 from deepseek_core.passes.prepare import prepare
+from deepseek_core.passes.unroll import UnrollLimits
 
-__all__ = ["Pass", "prepare", "run_passes"]
+__all__ = ["Pass", "UnrollLimits", "prepare", "run_passes"]

@@ -6,24 +6,30 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from deepseek_core.ir.canonical.names import unify_names
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.passes.base import Pass
+from deepseek_core.passes.bodies import all_nodes, size_of
 
 __all__ = ["FoldConstants", "FuseIntoWeights"]
 
 
 class FoldConstants(Pass):
-    """Evaluate what depends on constants only, and drop what nothing reads (onnxscript's optimizer)."""
+    """Evaluate what depends on constants only, and drop what nothing reads (onnxscript's optimizer).
+
+    Constants inside bodies become initializers of the main graph, small equal ones a single one.
+    """
 
     ensures = frozenset({"constants folded"})
 
     def run(self, model: QuantizedModel) -> bool:
         from onnxscript import optimizer
 
-        before = model.graph.num_nodes()
+        before = size_of(model.graph)
         with _quiet("onnxscript", "onnx_ir"):
             optimizer.optimize_ir(model.model, onnx_shape_inference=True)
-        return model.graph.num_nodes() != before
+        unify_names(model.model)
+        return size_of(model.graph) != before
 
 
 class FuseIntoWeights(Pass):
@@ -56,17 +62,21 @@ class FuseIntoWeights(Pass):
             ]
         )
         with _quiet("onnxscript", "onnx_ir"):
-            return bool(rules.apply_to_model(model.model))
+            changed = bool(rules.apply_to_model(model.model))
+        unify_names(model.model)
+        return changed
 
     def check(self, model: QuantizedModel) -> str | None:
-        for node in model.graph:
+        for node in all_nodes(model.graph):
             if node.op_type != "BatchNormalization" or node.inputs[0] is None:
                 continue
             producer = node.inputs[0].producer()
             single = len(node.inputs[0].uses()) == 1 and not node.inputs[0].is_graph_output()
             constant = all(v is not None and v.const_value is not None for v in node.inputs[1:])
             inference = not node.attributes.get_int("training_mode", 0)
-            if producer is not None and producer.op_type == "Conv" and single and constant and inference:
+            if producer is None or producer.graph is not node.graph:
+                continue
+            if producer.op_type == "Conv" and single and constant and inference:
                 weight = producer.inputs[1]
                 if weight is not None and weight.const_value is not None:
                     return f"BatchNormalization '{node.name}' still stands behind Conv '{producer.name}'"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from deepseek_core.ir.canonical.edit import Editor
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.passes.base import Pass
+from deepseek_core.passes.bodies import all_nodes
 
 __all__ = ["FuseMatMulBias"]
 
@@ -17,9 +19,10 @@ class FuseMatMulBias(Pass):
     ensures = frozenset({"matmul bias fused"})
 
     def run(self, model: QuantizedModel) -> bool:
-        pairs = [(node, add) for node in model.graph if (add := _bias_of(node)) is not None]
+        editor = Editor(model.model)
+        pairs = [(node, add) for node in all_nodes(model.graph) if (add := _bias_of(node)) is not None]
         for matmul, add in pairs:
-            _fuse(model.graph, matmul, add)
+            _fuse(editor, matmul, add)
         return bool(pairs)
 
 
@@ -42,11 +45,13 @@ def _bias_of(node: ir.Node) -> ir.Node | None:
     return uses[0].node if fits else None
 
 
-def _fuse(graph: ir.Graph, matmul: ir.Node, add: ir.Node) -> None:
+def _fuse(editor: Editor, matmul: ir.Node, add: ir.Node) -> None:
+    graph = add.graph
+    assert isinstance(graph, ir.Graph)
     x, weight = matmul.inputs
     bias = next(v for v in add.inputs if v is not None and v.producer() is not matmul)
     out = add.outputs[0]
-    gemm = ir.node("Gemm", [x, weight, _flat(graph, bias)], name=matmul.name)
+    gemm = ir.node("Gemm", [x, weight, _flat(editor, bias)], name=matmul.name)
     graph.insert_before(add, gemm)
     ir.convenience.replace_all_uses_with(out, gemm.outputs[0], replace_graph_outputs=True)
     graph.remove([add, matmul], safe=True)
@@ -54,15 +59,13 @@ def _fuse(graph: ir.Graph, matmul: ir.Node, add: ir.Node) -> None:
     new.name, new.shape, new.type = out.name, out.shape, out.type
 
 
-def _flat(graph: ir.Graph, bias: ir.Value) -> ir.Value:
+def _flat(editor: Editor, bias: ir.Value) -> ir.Value:
     """A bias of shape [N]: per-channel parameters lie along its only axis."""
     assert bias.const_value is not None
     array = bias.const_value.numpy()
     if array.ndim == 1:
         return bias
-    value = ir.val(f"{bias.name}_flat", const_value=ir.tensor(array.reshape(-1), name=f"{bias.name}_flat"))
-    graph.register_initializer(value)
-    return value
+    return editor.initializer(editor.model.graph, f"{bias.name}_flat", array.reshape(-1))
 
 
 def _rank(value: ir.Value | None) -> int | None:

@@ -4,21 +4,44 @@ from __future__ import annotations
 
 from deepseek_core.ir.canonical import canonicalize
 from deepseek_core.ir.model import QuantizedModel
-from deepseek_core.passes.base import run_passes
+from deepseek_core.passes.base import Pass, run_passes
+from deepseek_core.passes.bodies import control_nodes
+from deepseek_core.passes.branches import MergeBranches
+from deepseek_core.passes.conditions import FoldConditions
 from deepseek_core.passes.fold import FoldConstants, FuseIntoWeights
 from deepseek_core.passes.gemm import FuseMatMulBias
+from deepseek_core.passes.hoist import HoistInvariants
+from deepseek_core.passes.unroll import UnrollLimits, UnrollLoops
 
 __all__ = ["prepare"]
 
+_ROUNDS = 4
+"""Times that control flow is simplified at most: what one round folds may decide a condition for the next."""
 
-def prepare(model: QuantizedModel) -> None:
-    """Fold constants, fuse BatchNorm and Pad, remove what does nothing; in place.
+
+def prepare(model: QuantizedModel, unroll: UnrollLimits | None = None) -> None:
+    """Fold constants and conditions, simplify loops, fuse BatchNorm and Pad, remove what does nothing; in place.
 
     Outputs change only by float rounding. A model that holds Q/DQ nodes must not be prepared: folding would
     turn its quantized weights back into float ones.
 
+    Args:
+        unroll: how long a loop may be to be written out; default `UnrollLimits()`.
+
     Raises:
         ModelError: a pass did not keep its word.
     """
-    run_passes(model, [FoldConstants(), FuseMatMulBias(), FuseIntoWeights(), FoldConstants()])
+    facts = run_passes(model, [FoldConstants()])
+    for _ in range(_ROUNDS):
+        before = control_nodes(model.model, "If", "Loop", "Scan")
+        if not before:
+            break
+        facts = run_passes(model, [*_control_flow(unroll), FoldConstants()], facts)
+        if control_nodes(model.model, "If", "Loop", "Scan") == before:
+            break
+    run_passes(model, [FuseMatMulBias(), FuseIntoWeights(), FoldConstants()], facts)
     canonicalize(model.model)
+
+
+def _control_flow(unroll: UnrollLimits | None) -> list[Pass]:
+    return [FoldConditions(), MergeBranches(), HoistInvariants(), UnrollLoops(unroll)]

@@ -23,17 +23,28 @@ class Inserter:
     def __init__(self, model: ir.Model) -> None:
         self._editor = Editor(model)
         self._numbers: dict[int, tuple[QParams, ir.Value, ir.Value]] = {}
+        self._codes: dict[ir.Value, list[tuple[QuantizedWeight, ir.Value]]] = {}
 
     def constant(self, node: ir.Node, position: int, weight: QuantizedWeight) -> None:
-        """Codes → DQ → `node`, in place of a float constant; the codes live in the graph that held the constant."""
+        """Codes → DQ → `node`, in place of a float constant; nodes that read equal codes of one constant share them."""
         source = node.inputs[position]
         assert source is not None
-        assert isinstance(source.graph, ir.Graph)
         stem = f"{source.name}_{node.name}" if len(source.uses()) > 1 else f"{source.name}"
-        codes = self._initializer(source.graph, f"{stem}_quantized", weight.codes, weight.params.scheme.dtype)
+        weight, codes = self._stored(source, stem, weight)
         dequantize = self._dequantize(codes, stem, weight.params, f"{stem}_dequantized")
         _graph(node).insert_before(node, dequantize)
         node.replace_input_with(position, dequantize.outputs[0])
+
+    def _stored(self, source: ir.Value, stem: str, weight: QuantizedWeight) -> tuple[QuantizedWeight, ir.Value]:
+        """The initializer with the codes, in the graph that holds the float constant."""
+        known = self._codes.setdefault(source, [])
+        for other, codes in known:
+            if weight.params.equals(other.params) and weight.codes.tobytes() == other.codes.tobytes():
+                return other, codes
+        assert isinstance(source.graph, ir.Graph)
+        made = self._initializer(source.graph, f"{stem}_quantized", weight.codes, weight.params.scheme.dtype)
+        known.append((weight, made))
+        return weight, made
 
     def pair(self, value: ir.Value, params: QParams, readers: Iterable[tuple[ir.Node, int]], *, output: bool) -> None:
         """Q behind `value`, and a DQ for each reader, in the reader's graph.

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from deepseek_core.ir.qdq import DQ, Q
+from deepseek_core.ir.units import subgraphs
 
 __all__ = ["Editor", "remove", "replace"]
 
@@ -132,6 +133,10 @@ def replace(old: ir.Value, new: ir.Value) -> None:
 def remove(node: ir.Node) -> None:
     """Take a node whose outputs nothing reads any more out of its graph."""
     assert node.graph is not None
+    # The node lets go of its inputs; its bodies would hold on to what they captured.
+    for inner in (inner for body in subgraphs(node) for inner in body.all_nodes()):
+        for position in range(len(inner.inputs)):
+            inner.replace_input_with(position, None)
     node.graph.remove(node, safe=True)
 
 

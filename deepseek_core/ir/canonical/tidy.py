@@ -6,6 +6,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from deepseek_core.errors import ModelError
+from deepseek_core.ir.canonical.edit import remove
 from deepseek_core.ir.units import subgraphs
 
 __all__ = ["remove_dead", "sort_if_needed", "use_default_domain"]
@@ -65,8 +66,4 @@ def _sweep(graph: ir.Graph) -> None:
             for body in subgraphs(node):
                 _sweep(body)
             continue
-        # A removed node lets go of its inputs; its bodies would hold on to what they captured.
-        for inner in (inner for body in subgraphs(node) for inner in body.all_nodes()):
-            for position in range(len(inner.inputs)):
-                inner.replace_input_with(position, None)
-        graph.remove(node, safe=True)
+        remove(node)
