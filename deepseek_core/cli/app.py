@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from deepseek_core import __version__
+from deepseek_core.cli.extensions import extension, extensions
 from deepseek_core.cli.guard import guarded
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -18,14 +19,15 @@ COMMANDS = ("backends", "inspect", "quantize", "compile", "run", "bench", "diff"
 
 
 class _LazyGroup(click.Group):
-    """A group that imports `deepseek_core.cli.<name>` for command `<name>`."""
+    """A group that imports `deepseek_core.cli.<name>` for command `<name>`, unless an extension brings it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(dict.fromkeys((*COMMANDS, *sorted(extensions()))))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
+        found = extension(cmd_name)
+        if found is not None or cmd_name not in COMMANDS:
+            return found
         command: click.Command = importlib.import_module(f"deepseek_core.cli.{cmd_name}").command
         return command
 
@@ -44,7 +46,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit code: 0 done; 1 the command's own "no" (cases failed, models diverge); 2 a user's mistake, told in
-        one line on stderr; 130 interrupted; 141 the reader of stdout went away.
+        one line on stderr; 3 done, but short of what was asked (an accuracy budget); 130 interrupted; 141 the reader
+        of stdout went away.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # paths may not be UTF-8
