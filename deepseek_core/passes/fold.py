@@ -6,12 +6,17 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import onnx_ir as ir
+
+from deepseek_core.ir.canonical.edit import Editor
 from deepseek_core.ir.canonical.names import unify_names
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.passes.base import Pass
 from deepseek_core.passes.bodies import all_nodes, size_of
 
 __all__ = ["FoldConstants", "FuseIntoWeights"]
+
+_FUSED = frozenset(("Conv", "ConvTranspose", "Gemm"))
 
 
 class FoldConstants(Pass):
@@ -39,6 +44,7 @@ class FuseIntoWeights(Pass):
     ensures = frozenset({"batch norm fused"})
 
     def run(self, model: QuantizedModel) -> bool:
+        """The rules leave weights that other nodes read too alone, so a copy is made for each node to be fused."""
         from onnxscript.rewriter import RewriteRuleSet
         from onnxscript.rewriter.rules import common
 
@@ -61,26 +67,41 @@ class FuseIntoWeights(Pass):
                 common.sub_0_rule,
             ]
         )
+        _unshare_weights(model)
         with _quiet("onnxscript", "onnx_ir"):
             changed = bool(rules.apply_to_model(model.model))
         unify_names(model.model)
         return changed
 
     def check(self, model: QuantizedModel) -> str | None:
-        for node in all_nodes(model.graph):
-            if node.op_type != "BatchNormalization" or node.inputs[0] is None:
-                continue
-            producer = node.inputs[0].producer()
-            single = len(node.inputs[0].uses()) == 1 and not node.inputs[0].is_graph_output()
-            constant = all(v is not None and v.const_value is not None for v in node.inputs[1:])
-            inference = not node.attributes.get_int("training_mode", 0)
-            if producer is None or producer.graph is not node.graph:
-                continue
-            if producer.op_type == "Conv" and single and constant and inference:
-                weight = producer.inputs[1]
-                if weight is not None and weight.const_value is not None:
-                    return f"BatchNormalization '{node.name}' still stands behind Conv '{producer.name}'"
+        for conv, norm in _norms(model):
+            if conv.op_type == "Conv":
+                return f"BatchNormalization '{norm.name}' still stands behind Conv '{conv.name}'"
         return None
+
+
+def _norms(model: QuantizedModel) -> Iterator[tuple[ir.Node, ir.Node]]:
+    """Each Conv, ConvTranspose or Gemm with constant weights and the BatchNormalization that alone reads it."""
+    for node in all_nodes(model.graph):
+        if node.op_type != "BatchNormalization" or node.inputs[0] is None:
+            continue
+        producer = node.inputs[0].producer()
+        single = len(node.inputs[0].uses()) == 1 and not node.inputs[0].is_graph_output()
+        inference = not node.attributes.get_int("training_mode", 0)
+        if producer is None or producer.graph is not node.graph or not (single and inference):
+            continue
+        constants = (*producer.inputs[1:], *node.inputs[1:])
+        if producer.op_type in _FUSED and all(v is None or v.const_value is not None for v in constants):
+            yield producer, node
+
+
+def _unshare_weights(model: QuantizedModel) -> None:
+    editor = Editor(model.model)
+    for node, _ in list(_norms(model)):
+        for position, value in enumerate(node.inputs[1:], start=1):
+            if value is not None and value.const_value is not None and len(value.uses()) > 1:
+                copy = editor.initializer(model.graph, f"{value.name}_{node.name}", value.const_value.numpy())
+                node.replace_input_with(position, copy)
 
 
 @contextmanager

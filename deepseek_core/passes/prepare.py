@@ -15,6 +15,7 @@ from deepseek_core.passes.unroll import UnrollLimits, UnrollLoops
 
 __all__ = ["prepare"]
 
+_CONTROL = ("If", "Loop", "Scan")
 _ROUNDS = 4
 """Times that control flow is simplified at most: what one round folds may decide a condition for the next."""
 
@@ -31,16 +32,21 @@ def prepare(model: QuantizedModel, unroll: UnrollLimits | None = None) -> None:
     Raises:
         ModelError: a pass did not keep its word.
     """
-    facts = run_passes(model, [FoldConstants()])
+    facts = run_passes(model, _weights())
     for _ in range(_ROUNDS):
-        before = control_nodes(model.model, "If", "Loop", "Scan")
+        before = control_nodes(model.model, *_CONTROL)
         if not before:
             break
         facts = run_passes(model, [*_control_flow(unroll), FoldConstants()], facts)
-        if control_nodes(model.model, "If", "Loop", "Scan") == before:
+        if control_nodes(model.model, *_CONTROL) == before:
             break
-    run_passes(model, [FuseMatMulBias(), FuseIntoWeights(), FoldConstants()], facts)
+        facts = run_passes(model, _weights(), facts)
     canonicalize(model.model)
+
+
+def _weights() -> list[Pass]:
+    """Before loops are unrolled, so that their trips share the fused weights, and again with what that brought."""
+    return [FoldConstants(), FuseMatMulBias(), FuseIntoWeights(), FoldConstants()]
 
 
 def _control_flow(unroll: UnrollLimits | None) -> list[Pass]:

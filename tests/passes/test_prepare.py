@@ -114,6 +114,46 @@ def test_batch_norm_behind_a_shared_convolution_stays():
     assert "BatchNormalization" in ops_after(model, f32(1, 3, 4, 4))
 
 
+def test_convolutions_that_share_a_weight_take_their_own_batch_norm():
+    model = proto(
+        [
+            helper.make_node("Conv", ["x", "w", "z"], ["c"]),
+            helper.make_node("BatchNormalization", ["c", "g", "b", "m", "v"], ["n"]),
+            helper.make_node("Conv", ["n", "w", "z"], ["d"]),
+            helper.make_node("BatchNormalization", ["d", "b", "g", "m", "v"], ["y"]),
+        ],
+        [1, 3, 4, 4],
+        w=f32(3, 3, 1, 1),
+        z=f32(3),
+        g=f32(3),
+        b=f32(3),
+        m=f32(3),
+        v=np.abs(f32(3)) + 1,
+    )
+    assert ops_after(model, f32(1, 3, 4, 4)) == ["Conv", "Conv"]
+
+
+def test_what_stands_in_bodies_is_fused_too(change, ops):
+    """A Conv outside the branch is not fused with a BatchNormalization inside: the other branch needs it as it is."""
+    text = """g (float[1, 1, 2, 2] x, bool c) => (float[1, 2, 2, 2] y, float[1, 2] u) <
+      float[2, 1, 1, 1] w = {1, 2}, float[2] s = {3, 1}, float[2] b = {1, 2}, float[2] m = {1, 2}, float[2] v = {1, 2},
+      float[4, 2] k = {1, 2, 3, 4, 5, 6, 7, 8}, int64[2] flat = {1, 4}
+    > {
+      o = Conv(x, w)
+      y = If (c) <
+        then_branch = t () => (float[1, 2, 2, 2] p) { p = BatchNormalization(o, s, b, m, v) },
+        else_branch = e () => (float[1, 2, 2, 2] q) { z = Conv(x, w) q = BatchNormalization(z, b, s, m, v) }
+      >
+      u = If (c) <
+        then_branch = f () => (float[1, 2] h) { r = Reshape(x, flat) i = MatMul(r, k) h = Add(i, b) },
+        else_branch = n () => (float[1, 2] j) { a = Reshape(x, flat) l = MatMul(a, k) j = Add(l, s) }
+      >
+    }"""
+    x = f32(1, 1, 2, 2)
+    model = change(text, prepare, *({"x": x, "c": np.array(c)} for c in (True, False)))
+    assert ops(model) == ["Conv", "If", "BatchNormalization", "Conv", "If", "Reshape", "Gemm", "Reshape", "Gemm"]
+
+
 class _Broken(Pass):
     ensures = frozenset({"order"})
 
