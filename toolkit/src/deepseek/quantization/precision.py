@@ -20,6 +20,7 @@ class Precision(StrEnum):
         INT8: 8-bit activations and weights (W8A8).
         INT4: 4-bit weights in blocks, float activations (W4A16).
         W4A8: 4-bit weights per channel, 8-bit activations.
+        W8A16: 8-bit weights, 16-bit integer activations.
         FP8: float8_e4m3fn activations and weights (Micikevicius et al., 2022).
         MIXED: each unit in the type that a search chose; starts from INT8.
     """
@@ -27,11 +28,12 @@ class Precision(StrEnum):
     INT8 = "int8"
     INT4 = "int4"
     W4A8 = "w4a8"
+    W8A16 = "w8a16"
     FP8 = "fp8"
     MIXED = "mixed"
 
 
-_INT8, _INT4 = (DType.INT8, DType.UINT8), (DType.INT4, DType.UINT4)
+_INT16, _INT8, _INT4 = (DType.INT16, DType.UINT16), (DType.INT8, DType.UINT8), (DType.INT4, DType.UINT4)
 
 
 def tables_for(precision: Precision, tables: Sequence[Capabilities]) -> list[Capabilities]:
@@ -65,6 +67,10 @@ def _w4a8(rule: OpRule) -> bool:
     return _is(rule.activation, _INT8) and (rule.weight is None or _is(rule.weight, _INT4))
 
 
+def _w8a16(rule: OpRule) -> bool:
+    return _is(rule.activation, _INT16) and (rule.weight is None or _is(rule.weight, _INT8))
+
+
 def _fp8(rule: OpRule) -> bool:
     parts = (rule.activation, rule.weight)
     return all(part is None or _is(part, (DType.FLOAT8E4M3FN,)) for part in parts)
@@ -74,6 +80,7 @@ _FITS: dict[Precision, Callable[[OpRule], bool]] = {
     Precision.INT8: _int8,
     Precision.INT4: _int4,
     Precision.W4A8: _w4a8,
+    Precision.W8A16: _w8a16,
     Precision.FP8: _fp8,
     Precision.MIXED: _int8,
 }

@@ -25,6 +25,8 @@ class Step(Protocol):
 
 
 STEPS: Mapping[str, str] = {
+    "assign": "deepseek.quantization.steps.assign:Assign",
+    "hold_out": "deepseek.quantization.steps.hold_out:HoldOut",
     "keep_float": "deepseek.quantization.steps.keep_float:KeepFloat",
 }
 """Name → `module:class`; imported when a recipe uses it."""

@@ -1,0 +1,150 @@
+"""`auto`: try cheap things first, keep what helps, stop when the budget is met."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from deepseek.quantization.recipe import QuantizationRecipe
+from deepseek.quantization.search.bench import Bench, Scored
+from deepseek.quantization.search.budget import Budget, Score
+from deepseek.quantization.search.journal import Journal, kept
+from deepseek.quantization.search.judge import Evaluate
+from deepseek.quantization.search.ladder import LADDER, Rung
+from deepseek.quantization.search.outcome import Outcome, Trial
+from deepseek_core import Feeds, QuantizedModel, Registry
+from deepseek_core.errors import ConfigError, DeepseekError
+from deepseek_core.options import Progress
+
+__all__ = ["auto"]
+
+
+def auto(
+    model: QuantizedModel | str | Path,
+    samples: Collection[Feeds],
+    budget: Budget | None = None,
+    *,
+    recipe: QuantizationRecipe | None = None,
+    evaluate: Evaluate | None = None,
+    resume: str | Path | None = None,
+    ladder: Sequence[Rung] = LADDER,
+    registry: Registry | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Find a recipe that meets an accuracy budget.
+
+    Candidates are judged by the noise at the outputs on a part of `samples` that is held out from everything else; a
+    candidate is kept when its noise is lower by more than chance explains. `evaluate` is asked about what was kept,
+    and only while the budget needs it.
+
+    Args:
+        model: float model, or a path to an ONNX file.
+        samples: calibration feeds.
+        budget: where to stop; without limits every rung is tried.
+        recipe: where to start: precision, targets, seed, calibrator and steps to have in any case.
+        evaluate: the user's measure of a model, higher is better.
+        resume: folder for the results of finished trials, written as they come; what is there is not tried again.
+        ladder: what to try, in order.
+
+    Returns:
+        The best found; `shortfall` says what of the budget it misses.
+
+    Raises:
+        ConfigError: `max_drop` without `evaluate`.
+        Exception: what `evaluate` raises. Finished trials are kept, and a note says where.
+    """
+    budget = budget or Budget()
+    if budget.max_drop is not None and evaluate is None:
+        raise ConfigError("max_drop needs something to measure", fix="give evaluate=, or a budget on min_sqnr")
+    journal = Journal(resume)
+    with kept(journal):
+        bench = Bench(
+            model,
+            samples,
+            recipe or QuantizationRecipe(),
+            evaluate=evaluate,
+            journal=journal,
+            registry=registry,
+            progress=progress,
+        )
+        return _Climb(bench, budget, progress).run(ladder)
+
+
+class _Climb:
+    """One search: the best so far, and the account of how it was found."""
+
+    def __init__(self, bench: Bench, budget: Budget, progress: Progress | None) -> None:
+        self._bench, self._budget, self._progress = bench, budget, progress
+        self._trials: list[Trial] = []
+        self._reference: float | None = None
+        self._best: Scored
+
+    def run(self, ladder: Sequence[Rung]) -> Outcome:
+        self._tell("plain", 0.0)
+        asked = self._budget.max_drop is not None
+        self._reference = self._bench.value(None) if asked else None
+        self._best = self._valued(self._bench.score(self._bench.recipe))
+        self._trials.append(Trial("plain", "as given", self._best.seconds, None, self._best.score, "start"))
+        for number, rung in enumerate(ladder):
+            if self._is_met:
+                break
+            self._tell(rung.name, (number + 1) / (len(ladder) + 1))
+            self._try(rung)
+        return self._outcome()
+
+    @property
+    def _is_met(self) -> bool:
+        return self._budget.is_limited and self._budget.shortfall(self._best.score, self._reference) is None
+
+    def _try(self, rung: Rung) -> None:
+        found: list[tuple[str, Scored]] = []
+        for what, recipe in rung.variants(self._best.recipe):
+            try:
+                found.append((what, self._bench.score(recipe)))
+            except DeepseekError as error:
+                self._trials.append(Trial(rung.name, what, 0.0, self._best.score, None, f"not possible: {error}"))
+        if not found:
+            return
+        before = self._best
+        _, best = min(found, key=lambda entry: entry[1].score.fidelity.noise)
+        if is_better(best.score, before.score):
+            self._best = self._valued(best)
+            self._bench.forget(self._best.recipe)
+        for what, scored in found:
+            kept = scored.recipe == self._best.recipe
+            score = self._best.score if kept else scored.score
+            self._trials.append(
+                Trial(rung.name, what, scored.seconds, before.score, score, "kept" if kept else "dropped")
+            )
+
+    def _valued(self, scored: Scored) -> Scored:
+        """With the user's measure, where the budget speaks about it."""
+        if self._budget.max_drop is None:
+            return scored
+        return replace(scored, score=replace(scored.score, value=self._bench.value(scored.recipe)))
+
+    def _outcome(self) -> Outcome:
+        best = self._best
+        shortfall = self._budget.shortfall(best.score, self._reference)
+        work = self._bench.work(best.recipe)
+        return Outcome(best.recipe, work, best.score, self._reference, shortfall, tuple(self._trials))
+
+    def _tell(self, what: str, fraction: float) -> None:
+        if self._progress is not None:
+            self._progress(f"auto: {what}", fraction)
+
+
+def is_better(new: Score, old: Score) -> bool:
+    """Whether less noise is more than chance: the mean of the samples' log ratios exceeds its standard error."""
+    ours, theirs = new.fidelity, old.fidelity
+    if not ours.noise < theirs.noise:
+        return False
+    pairs = [(a, b) for a, b in zip(ours.samples, theirs.samples, strict=True) if a > 0 and math.isfinite(a)]
+    gains = [math.log(b / a) for a, b in pairs if b > 0 and math.isfinite(b)]
+    if len(gains) < 2:
+        return True
+    mean = sum(gains) / len(gains)
+    variance = sum((gain - mean) ** 2 for gain in gains) / (len(gains) - 1)
+    return mean > math.sqrt(variance / len(gains))
