@@ -13,6 +13,7 @@ from deepseek_core.conformance.forms import Family, family, fit, with_subject
 from deepseek_core.conformance.numbers import policies
 from deepseek_core.conformance.numerics import solve_or_refuse
 from deepseek_core.conformance.rules import labelled_rules
+from deepseek_core.errors import ModelError
 from deepseek_core.ir import QuantizedModel
 from deepseek_core.partition.limits import broken_limit
 from deepseek_core.target import Capabilities, Limit, OpRule
@@ -51,7 +52,11 @@ class _LimitCheck:
         size = sum(prod(shape) for shape in (*form.data, form.weight or ()))
         if size > _MOST_ELEMENTS:
             raise Skipped(f"the case would need {size:,} elements")
-        if self._keeps(self.draft.problem.model) is not self.inside:
+        try:
+            model = self.draft.problem.model
+        except ModelError as error:
+            raise Skipped(f"no valid {self.draft.rule.op} has this value ({error.message})") from None
+        if self._keeps(model) is not self.inside:
             raise Skipped(f"{self.draft.rule.op} cannot be built with {self.limit.subject} at this value")
         if self.inside and (refused := context.declared_refusals(self.draft.problem.model)):
             raise Skipped(f"another bound is in the way: {next(iter(refused.values()))}")

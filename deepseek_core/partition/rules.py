@@ -96,7 +96,11 @@ def _environment_objection(unit: Unit, capabilities: Capabilities) -> Objection 
         return None
     for operand in (*unit.operands(Role.DATA), *unit.outputs):
         if operand.shape is None or None in operand.shape:
-            shape = "unknown" if operand.shape is None else [("?" if d is None else d) for d in operand.shape]
+            shape = (
+                "unknown"
+                if operand.shape is None
+                else f"[{', '.join('?' if d is None else str(d) for d in operand.shape)}]"
+            )
             return Objection(
                 f"the shape of '{operand.value.name}' is {shape}; the target needs fixed shapes, so fix the input's",
                 "fix the shapes of the model's inputs",

@@ -112,7 +112,8 @@ def test_units_kept_in_float_are_skipped_with_the_given_reason(residual, table):
     unit = next(iter(every.weights))[0]
     recipe = derive_recipe(residual, [table], keep_float={unit: "too sensitive"})
     assert recipe.skipped[unit] == "too sensitive"
-    assert (unit, 1) in every.weights and (unit, 1) not in recipe.weights
+    assert (unit, 1) in every.weights
+    assert (unit, 1) not in recipe.weights
 
 
 def test_a_unit_may_be_decided_by_tables_of_its_own(residual, table):

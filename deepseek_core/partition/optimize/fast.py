@@ -12,7 +12,7 @@ from deepseek_core.partition.optimize.evaluate import Plan
 from deepseek_core.partition.optimize.labelling import Labelling
 from deepseek_core.partition.optimize.multilevel import improve, starts
 from deepseek_core.partition.optimize.policies import by_priority
-from deepseek_core.partition.optimize.polish import Judge, polish, polish_again
+from deepseek_core.partition.optimize.polish import Judge, polish, polish_again, polish_patiently
 from deepseek_core.partition.optimize.problem import Objective, PartitionProblem
 from deepseek_core.partition.optimize.schedule import earliest_finish
 
@@ -36,7 +36,8 @@ def fast_plan(problem: PartitionProblem, objective: Objective) -> Plan | None:
         judged.sort(key=lambda entry: entry[:2])
         different = list({entry[2].devices.tobytes(): entry for entry in judged}.values())
         polished = [polish(judge, entry[2].devices) for entry in different[:_POLISHED]] + judged[:1]
-        excess, value, plan = polish_again(judge, min(polished, key=lambda e: e[:2]), _KICKS if small else 0)
+        best_found = polish_again(judge, min(polished, key=lambda e: e[:2]), _KICKS if small else 0)
+        excess, value, plan = polish_patiently(judge, best_found)
         if not excess and (best is None or value < best[0]):
             best = value, contracted.expand(plan)
     return None if best is None else best[1]

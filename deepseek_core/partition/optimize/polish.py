@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from deepseek_core.partition.optimize.evaluate import Plan, evaluate
 from deepseek_core.partition.optimize.parts import form_parts
 from deepseek_core.partition.optimize.problem import Objective, PartitionProblem
+from deepseek_core.partition.optimize.reorder import reordered
 from deepseek_core.partition.optimize.schedule import urgent_first
 
-__all__ = ["Judge", "polish", "polish_again"]
+__all__ = ["Judge", "polish", "polish_again", "polish_patiently"]
 
 Labels = NDArray[np.int64]
 
@@ -77,18 +78,28 @@ class Judge:
                 value, plan = found
         return value, plan
 
+    def patient(self, devices: Labels) -> tuple[float, float, Plan]:
+        """Like a call, with devices that may wait for what is urgent; takes long, and knows small LATENCY plans only."""
+        excess, value, plan = self(devices)
+        for pieces in (plan.parts, tuple((unit,) for part in plan.parts for unit in part)):
+            other = self._joined(reordered(self.problem, Plan(plan.devices, pieces)))[1]
+            other = reordered(self.problem, other)
+            found = self._excess(other), evaluate(self.problem, other, Objective.LATENCY)
+            if found < (excess, value):
+                (excess, value), plan = found, other
+        return excess, value, plan
+
     def _joined(self, plan: Plan) -> tuple[float, Plan]:
-        """Parts that follow each other on a device joined where that ends no later; small plans only."""
+        """Parts that follow each other on a device joined where that ends no later, best first; small plans only."""
         best = evaluate(self.problem, plan, Objective.LATENCY)
-        improved = len(plan.parts) <= _PIECES
-        while improved:
-            improved = False
-            for joined in _pairs_joined(self.problem, plan):
-                self.work -= self.problem.size
-                value = evaluate(self.problem, joined, Objective.LATENCY)
-                if value <= best:
-                    best, plan, improved = value, joined, True
-                    break
+        while len(plan.parts) <= _PIECES:
+            joined = list(_pairs_joined(self.problem, plan))
+            self.work -= self.problem.size * len(joined)
+            values = [evaluate(self.problem, candidate, Objective.LATENCY) for candidate in joined]
+            if not values or min(values) > best:
+                break
+            best = min(values)
+            plan = joined[values.index(best)]
         return best, plan
 
 
@@ -103,6 +114,23 @@ def polish_again(judge: Judge, best: tuple[float, float, Plan], kicks: int) -> t
         found = polish(judge, candidate)
         if found[:2] < (best[0], best[1] * (1 - 1e-12)):
             best = found
+    return best
+
+
+def polish_patiently(judge: Judge, best: tuple[float, float, Plan]) -> tuple[float, float, Plan]:
+    """Move single units of a small LATENCY plan while `Judge.patient` finds that better."""
+    if judge.objective is not Objective.LATENCY or judge.problem.size > _PIECES:
+        return best
+    allowed = np.isfinite(judge.problem.allowed)
+    best, start = min(best, judge.patient(best[2].devices), key=lambda entry: entry[:2]), None
+    while start is not best:
+        start = best
+        for unit, device in np.argwhere(allowed).tolist():
+            candidate = start[2].devices.copy()
+            candidate[unit] = device
+            found = judge.patient(candidate)
+            if found[:2] < (best[0], best[1] * (1 - 1e-12)):
+                best = found
     return best
 
 
