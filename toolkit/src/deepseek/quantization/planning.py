@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from deepseek.quantization.config import QuantizerConfig
@@ -14,12 +15,44 @@ from deepseek_core import CalibratorSpec, QuantizedModel, Registry
 from deepseek_core.errors import ConfigError, ModelError
 from deepseek_core.ir.ops import Role
 
-__all__ = ["METHODS", "asked_precision", "asked_targets", "base_recipe", "refuse_empty"]
+__all__ = [
+    "PLAIN",
+    "Wish",
+    "asked_precision",
+    "asked_targets",
+    "base_recipe",
+    "calibrator_spec",
+    "given_recipe",
+    "refuse_beside_recipe",
+    "refuse_empty",
+]
 
-METHODS = ("entropy", "kl_divergence", "minmax", "mse", "percentile")
-"""The core's calibrators by the names that users know; a backend's own is named `backend:name`."""
+AUTO, PLAIN = "auto", "plain"
 
 _BITS = {8: (Precision.INT8, Precision.FP8, Precision.MIXED), 4: (Precision.INT4, Precision.W4A8)}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a user asked for, checked.
+
+    Attributes:
+        precision: None: 4-bit weights in the way that suits the network.
+        targets: in order of preference.
+        calibrator: to start from.
+        config: settings of the result.
+        seed: of everything random.
+        plain: no search, no steps.
+        fixed_method: the user named the calibrator: the search leaves it.
+    """
+
+    precision: Precision | None
+    targets: tuple[str, ...]
+    calibrator: CalibratorSpec
+    config: QuantizerConfig
+    seed: int = 0
+    plain: bool = False
+    fixed_method: bool = False
 
 
 def asked_targets(backend: str | None, targets: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -58,27 +91,46 @@ def asked_precision(bits: int, precision: str | Precision | None) -> Precision |
     return found
 
 
-def base_recipe(
-    model: QuantizedModel,
-    precision: Precision | None,
-    targets: tuple[str, ...],
-    *,
-    method: str,
-    options: Mapping[str, Any],
-    config: QuantizerConfig,
-    seed: int,
-    registry: Registry,
-) -> QuantizationRecipe:
-    """The recipe without steps: precision, targets and calibrator.
+def calibrator_spec(method: str | None, options: Mapping[str, Any] | None) -> CalibratorSpec:
+    """The calibrator that was asked for.
+
+    Raises:
+        ConfigError: there are options of no method.
+    """
+    if method is None and options:
+        raise ConfigError("there are options of a method, but no method", fix="give method=, for example 'percentile'")
+    return CalibratorSpec(method or "entropy", tuple(sorted((options or {}).items())))
+
+
+def given_recipe(recipe: QuantizationRecipe | str | Path | None) -> QuantizationRecipe | None:
+    """The recipe that decides everything; None for `auto` and `plain`."""
+    if recipe is None or recipe in (AUTO, PLAIN):
+        return None
+    return recipe if isinstance(recipe, QuantizationRecipe) else QuantizationRecipe.load(recipe)
+
+
+def refuse_beside_recipe(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that a recipe decides.
+
+    Raises:
+        ConfigError: one of them is given.
+    """
+    given = next((name for name, value in arguments.items() if value is not None), None)
+    if given is not None:
+        raise ConfigError(f"{given}= beside a recipe, which decides it", fix="leave it out, or change the recipe")
+
+
+def base_recipe(model: QuantizedModel, wish: Wish, registry: Registry) -> QuantizationRecipe:
+    """The recipe without steps: precision, targets, calibrator and settings.
 
     Raises:
         ConfigError: the method or one of its options is unknown, or no target offers the precision.
         TargetError: a target is unknown.
         ModelError: the model is quantized already.
     """
-    spec = CalibratorSpec(method, tuple(sorted(options.items())))
-    recipe = QuantizationRecipe(precision or Precision.INT4, targets, spec, (), config, seed)
-    if precision is None and not _covers(model, recipe, registry):
+    precision = wish.precision or Precision.INT4
+    recipe = QuantizationRecipe(precision, wish.targets, wish.calibrator, (), wish.config, wish.seed)
+    if wish.precision is None and not _covers(model, recipe, registry):
         recipe = replace(recipe, precision=Precision.W4A8)
     return recipe
 

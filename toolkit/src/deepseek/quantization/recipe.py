@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepseek.quantization import toml
 from deepseek.quantization.config import QuantizerConfig
 from deepseek.quantization.precision import Precision
 from deepseek.quantization.steps import StepSpec
 from deepseek_core import CalibratorSpec
+from deepseek_core.atomic import atomic_write
 from deepseek_core.errors import ConfigError
 
 __all__ = ["QuantizationRecipe"]
@@ -76,6 +78,18 @@ class QuantizationRecipe:
             )
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ConfigError(f"not a recipe ({error})", fix="write it as QuantizationRecipe.to_json does") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write a `.json` file, or TOML under any other name; atomically. `load` is its inverse.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        data = self.to_json()
+        as_json = Path(path).suffix.lower() == ".json"
+        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n" if as_json else toml.dumps(data)
+        with atomic_write(path) as file:
+            file.write(text.encode())
 
     @classmethod
     def load(cls, path: str | Path) -> QuantizationRecipe:

@@ -1,0 +1,133 @@
+"""The work done: by a recipe as it stands, or by the search for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from deepseek.quantization.execution import Runner
+from deepseek.quantization.recipe import QuantizationRecipe
+from deepseek.quantization.report import Attempt
+from deepseek.quantization.run import run, start
+from deepseek.quantization.search.auto import auto
+from deepseek.quantization.search.budget import Budget, Score
+from deepseek.quantization.search.judge import Judge
+from deepseek.quantization.search.ladder import LADDER
+from deepseek.quantization.search.outcome import Trial
+from deepseek.quantization.work import Work
+from deepseek_core import Feeds, QuantizedModel, Registry
+from deepseek_core.options import Progress
+
+__all__ = ["Evaluate", "Found", "by_recipe", "by_search", "judged"]
+
+_RANGES = "ranges"
+"""The step that chooses a calibrator for each tensor."""
+
+Evaluate = Callable[[Any], float]
+"""The user's measure of a model, which it gets as a function from feeds to outputs by name; higher is better."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Finished work.
+
+    Attributes:
+        recipe: that reproduces it.
+        attempts: what the search tried.
+        reference, value: what `evaluate` says of the float and of the quantized model; None without one.
+        shortfall: what of the budget is missed, in words; None when it is met.
+    """
+
+    work: Work
+    recipe: QuantizationRecipe
+    attempts: tuple[Attempt, ...] = ()
+    reference: float | None = None
+    value: float | None = None
+    shortfall: str | None = None
+
+
+def by_search(
+    model: QuantizedModel,
+    samples: Collection[Feeds],
+    recipe: QuantizationRecipe,
+    budget: Budget,
+    *,
+    fixed_method: bool,
+    evaluate: Evaluate | None,
+    resume: str | Path | None,
+    registry: Registry,
+    progress: Progress,
+) -> Found:
+    """Search for a recipe, beginning with `recipe`; see `search.auto`.
+
+    Args:
+        fixed_method: ranges are found by the recipe's calibrator, and by no other.
+    """
+    ladder = [rung for rung in LADDER if not (fixed_method and (rung.calibrators or rung.name == _RANGES))]
+    found = auto(
+        model,
+        samples,
+        budget,
+        recipe=recipe,
+        evaluate=evaluate,
+        resume=resume,
+        ladder=ladder,
+        registry=registry,
+        progress=progress,
+    )
+    attempts = tuple(map(_attempt, found.trials))
+    return Found(found.work, found.recipe, attempts, found.reference, found.score.value, found.shortfall)
+
+
+def by_recipe(
+    model: QuantizedModel,
+    samples: Collection[Feeds],
+    recipe: QuantizationRecipe,
+    *,
+    registry: Registry,
+    progress: Progress,
+) -> Found:
+    """Run a recipe as it stands."""
+    work = start(model, samples, recipe, registry=registry, progress=progress)
+    return Found(run(work, recipe).calibrated(), recipe)
+
+
+def judged(found: Found, model: QuantizedModel, budget: Budget, evaluate: Evaluate | None) -> Found:
+    """The work with what the search did not need to ask: the user's measure, and what of the budget is missed.
+
+    Args:
+        model: that came out of the work.
+    """
+    if found.attempts and found.value is not None:
+        return found
+    work, reference, value = found.work, None, None
+    if evaluate is not None:
+        reference, value = (_value_of(m, evaluate, work.registry) for m in (work.origin, model))
+    shortfall = found.shortfall
+    if not found.attempts and budget.is_limited:
+        score = Score(Judge(work.origin, work.samples, None, work.registry).fidelity(model), value)
+        shortfall = budget.shortfall(score, reference)
+    return replace(found, reference=reference, value=value, shortfall=shortfall)
+
+
+def _value_of(model: QuantizedModel, evaluate: Evaluate, registry: Registry) -> float:
+    """What `evaluate` says of a model; what it raises goes through."""
+    with Runner(model, registry=registry) as runner:
+        return float(evaluate(runner))
+
+
+def _attempt(trial: Trial) -> Attempt:
+    sqnr = (_sqnr(trial.before), _sqnr(trial.after))
+    return Attempt(
+        trial.step, trial.what, trial.seconds, sqnr, (_value(trial.before), _value(trial.after)), trial.verdict
+    )
+
+
+def _sqnr(score: Score | None) -> float | None:
+    return None if score is None else score.fidelity.sqnr
+
+
+def _value(score: Score | None) -> float | None:
+    return None if score is None else score.value
