@@ -21,7 +21,6 @@ class FoldConditions(Pass):
     (Loop-21). A loop whose empty results have no known shape stays.
     """
 
-    requires = frozenset({"constants folded"})
     ensures = frozenset({"conditions folded"})
 
     def run(self, model: QuantizedModel) -> bool:

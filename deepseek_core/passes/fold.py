@@ -33,6 +33,7 @@ class FoldConstants(Pass):
         before = size_of(model.graph)
         with _quiet("onnxscript", "onnx_ir"):
             optimizer.optimize_ir(model.model, onnx_shape_inference=True)
+        _let_go(model)
         unify_names(model.model)
         return size_of(model.graph) != before
 
@@ -78,6 +79,16 @@ class FuseIntoWeights(Pass):
             if conv.op_type == "Conv":
                 return f"BatchNormalization '{norm.name}' still stands behind Conv '{conv.name}'"
         return None
+
+
+def _let_go(model: QuantizedModel) -> None:
+    """The optimizer drops branches whose nodes go on to count as readers of what they captured."""
+    present = set(all_nodes(model.graph))
+    for graph in (model.graph, *model.graph.subgraphs()):
+        for value in (*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)):
+            for use in value.uses():
+                if use.node not in present:
+                    use.node.replace_input_with(use.idx, None)
 
 
 def _norms(model: QuantizedModel) -> Iterator[tuple[ir.Node, ir.Node]]:

@@ -32,7 +32,7 @@ def prepare(model: QuantizedModel, unroll: UnrollLimits | None = None) -> None:
     Raises:
         ModelError: a pass did not keep its word.
     """
-    facts = run_passes(model, _weights())
+    facts = run_passes(model, [FoldConditions(), *_weights()])
     for _ in range(_ROUNDS):
         before = control_nodes(model.model, *_CONTROL)
         if not before:
