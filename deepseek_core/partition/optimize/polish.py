@@ -23,6 +23,8 @@ _WORK = 400_000
 """Units looked at in evaluations: the polish of a large graph tries fewer moves."""
 _PIECES = 24
 _SMALL = 64
+_HOPE = 1.15
+"""Patience is spent on plans that are at most this much longer without it."""
 
 
 @dataclass(eq=False)
@@ -79,7 +81,7 @@ class Judge:
         return value, plan
 
     def patient(self, devices: Labels) -> tuple[float, float, Plan]:
-        """Like a call, with devices that may wait for what is urgent; takes long, and knows small LATENCY plans only."""
+        """Like a call, with devices that may wait for what is urgent; slow, and for small LATENCY plans only."""
         excess, value, plan = self(devices)
         for pieces in (plan.parts, tuple((unit,) for part in plan.parts for unit in part)):
             other = self._joined(reordered(self.problem, Plan(plan.devices, pieces)))[1]
@@ -128,6 +130,8 @@ def polish_patiently(judge: Judge, best: tuple[float, float, Plan]) -> tuple[flo
         for unit, device in np.argwhere(allowed).tolist():
             candidate = start[2].devices.copy()
             candidate[unit] = device
+            if judge(candidate)[1] > best[1] * _HOPE:
+                continue
             found = judge.patient(candidate)
             if found[:2] < (best[0], best[1] * (1 - 1e-12)):
                 best = found

@@ -104,8 +104,8 @@ def _auto(problem: PartitionProblem, objective: Objective, seconds: float) -> Ou
         and problem.size <= _CUT_UNITS
         and problem.memory is None
     ):
-        return _better(found, _mincut(problem, objective, seconds))
-    if problem.size * len(problem.launch) ** 2 <= _PROGRAM_SIZE:
+        found = _better(found, _mincut(problem, objective, seconds))
+    if found.gap > 0.0 and problem.size * len(problem.launch) ** 2 <= _PROGRAM_SIZE:
         return _with_program(problem, objective, found, seconds)
     return found
 
