@@ -18,9 +18,6 @@ from deepseek_core.partition.graph import captured
 
 __all__ = ["Block", "Control", "Segment", "plan"]
 
-_WATCHED = 16
-"""Watched values in one piece at most: they are all in memory until it ends."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segment:
@@ -105,19 +102,13 @@ def _live(graph: ir.Graph, watched: frozenset[ir.Value], outputs: Sequence[ir.Va
 
 
 def _groups(nodes: Sequence[ir.Node], watched: frozenset[ir.Value]) -> list[list[ir.Node]]:
-    """Runs of nodes, each with few watched values; an interpreted node stands alone."""
+    """Runs of nodes between interpreted ones, each of which stands alone."""
     groups: list[list[ir.Node]] = [[]]
-    count = 0
     for node in nodes:
         if _is_interpreted(node, watched):
             groups += [[node], []]
-            count = 0
-            continue
-        groups[-1].append(node)
-        count += sum(value in watched for value in node.outputs)
-        if count >= _WATCHED:
-            groups.append([])
-            count = 0
+        else:
+            groups[-1].append(node)
     return [group for group in groups if group]
 
 
