@@ -89,16 +89,18 @@ def size_of(model: QuantizedModel) -> int:
 
 
 def _layer(before: Unit, after: Unit, noise: Mapping[str, float], skipped: Mapping[str, str]) -> Layer:
+    reason = skipped.get(before.name, "")
     weights = after.operands(Role.WEIGHT)
     weight = weights[0] if weights else None
-    data = [o for o in (*after.operands(Role.DATA), *after.outputs) if o.qparams is not None]
+    # A unit in float may still have its output quantized, for readers that want codes.
+    data = [] if reason else [o for o in (*after.operands(Role.DATA), *after.outputs) if o.qparams is not None]
     scheme = str(weight.qparams.scheme) if weight is not None and weight.qparams is not None else ""
     reads = str(data[0].qparams.scheme) if data and data[0].qparams is not None else ""
     return Layer(
         before.name,
         before.op,
         before.outputs[0].real.name or "",
-        _precision(after, weight, data),
+        _precision(before, weight, data),
         scheme,
         reads,
         next((noise[o.real.name or ""] for o in before.outputs if (o.real.name or "") in noise), None),
@@ -106,7 +108,7 @@ def _layer(before: Unit, after: Unit, noise: Mapping[str, float], skipped: Mappi
         sum(int(np.prod(tensor.shape.numpy())) for tensor in _constants(before)),
         sum(tensor.nbytes for tensor in _constants(before)),
         sum(tensor.nbytes for tensor in _constants(after)),
-        "" if scheme or reads else skipped.get(before.name, ""),
+        reason,
     )
 
 

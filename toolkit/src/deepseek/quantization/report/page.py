@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-_OPEN_UP_TO = 60
+_OPEN_UP_TO = 120
 """Layers up to which the table is shown unfolded."""
 _FULL = 50.0
 """dB at which the meter of a row is full."""
@@ -64,12 +64,21 @@ def _plots(report: QuantizationReport) -> Iterator[str]:
     yield "<h2>Noise along the network</h2>"
     yield (
         '<p class="hint">Signal-to-noise ratio of every layer\'s output against the float network, with all noise up '
-        "to there. 20 dB is noise of a tenth of the signal's amplitude, 40 dB of a hundredth.</p>"
+        "to there. 20 dB is noise of a tenth of the signal's amplitude, 40 dB of a hundredth. "
+        f"{_lowest(report)}</p>"
     )
     yield f'<div class="card plot">{_legend(report)}{noise_plot(report.layers)}</div>'
     yield "<h2>Size of the layers</h2>"
     before = '<span><i class="was"></i>before</span>'
     yield f'<div class="card plot">{_legend(report, before)}{size_plot(report.layers)}</div>'
+
+
+def _lowest(report: QuantizationReport) -> str:
+    measured = [(layer.sqnr, layer.name) for layer in report.layers if layer.sqnr is not None]
+    if not measured:
+        return ""
+    sqnr, name = min(measured)
+    return f"Lowest: {decibels(sqnr)} dB in <b>{escape(name)}</b>."
 
 
 def _legend(report: QuantizationReport, more: str = "") -> str:
@@ -89,9 +98,11 @@ def _spreads(report: QuantizationReport) -> Iterator[str]:
         "range that codes cover, and what lies beyond is clipped to them.</p>"
     )
     yield '<div class="spreads">'
+    makers = {layer.output: layer.name for layer in report.layers}
     for spread in report.spreads:
         told = f"[{spread.low:.4g}, {spread.high:.4g}], {spread.clipped:.2%} clipped"
-        yield f'<div class="card spread"><b>{escape(spread.name)}</b><span>{told}</span>{spread_plot(spread)}</div>'
+        yield f'<div class="card spread"><b>{escape(makers.get(spread.name, spread.name))}</b>'
+        yield f"<span>{told}</span>{spread_plot(spread)}</div>"
     yield "</div>"
 
 

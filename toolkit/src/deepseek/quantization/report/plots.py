@@ -12,7 +12,7 @@ from deepseek.quantization.report.spread import Spread
 
 __all__ = ["kind", "noise_plot", "size_plot", "spread_plot"]
 
-_WIDTH, _LEFT, _RIGHT = 1100.0, 46.0, 10.0
+_WIDTH, _LEFT, _RIGHT = 1100.0, 58.0, 10.0
 _BEST = 60.0
 """dB at the upper end of the scale where everything is better: a ten-thousandth of the signal's amplitude squared."""
 

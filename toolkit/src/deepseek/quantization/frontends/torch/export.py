@@ -59,7 +59,7 @@ class Exporter:
 
 
 def widened(call: Callable[[Mapping[str, Any]], Sequence[Any]], tensors: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The example with every batch of one doubled, because torch.export takes a size of 1 for a constant.
+    """An example whose batch may be free: of two rows at least, because torch.export takes a size of 1 for a constant.
 
     Args:
         call: runs the module on such tensors and gives the tensors among its outputs.
@@ -69,11 +69,9 @@ def widened(call: Callable[[Mapping[str, Any]], Sequence[Any]], tensors: Mapping
     """
     import torch
 
-    sizes = {tensor.shape[0] for tensor in tensors.values() if tensor.ndim}
-    if len(sizes) != 1 or any(tensor.ndim == 0 for tensor in tensors.values()):
+    sizes = {tensor.shape[0] if tensor.ndim else 0 for tensor in tensors.values()}
+    if len(sizes) != 1 or 0 in sizes:
         return None
-    if sizes != {1}:
-        return dict(tensors)
     doubled = {name: torch.cat([tensor, tensor]) for name, tensor in tensors.items()}
     try:
         before, after = call(tensors), call(doubled)
@@ -81,7 +79,7 @@ def widened(call: Callable[[Mapping[str, Any]], Sequence[Any]], tensors: Mapping
         return None
     pairs = zip(after, before, strict=True)
     grows = [a.ndim and a.shape[0] == 2 * b.shape[0] and a.shape[1:] == b.shape[1:] for a, b in pairs]
-    return doubled if all(grows) else None
+    return (doubled if sizes == {1} else dict(tensors)) if all(grows) else None
 
 
 def _symbols(model: ir.Model, free: Sizes) -> dict[str, str]:

@@ -94,5 +94,5 @@ def _renamed(expression: str, symbols: Mapping[str, str]) -> str:
 def _own_copy(value: ir.Value) -> None:
     """Weights of the module may be trained further; the graph keeps what they were."""
     tensor = value.const_value
-    if tensor is not None and not isinstance(tensor, ir.Tensor | ir.StringTensor):
+    if tensor is not None and not isinstance(tensor, ir.StringTensor):
         value.const_value = ir.tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=value.name)
