@@ -118,7 +118,7 @@ def test_scan_and_nesting(seen):
 def test_sequences_cross_between_pieces(seen):
     text = """g (float[2] x, int64 n) => (float[A] y) {
       none = SequenceEmpty()
-      all = Loop (n, , none) <body = b (int64 i, bool c, seq(float) h) => (bool d, seq(float) k) {
+      all = Loop (n, , none) <body = b (int64 i, bool c, seq(float[]) h) => (bool d, seq(float[]) k) {
         d = Identity(c)
         f = Cast <to = 1> (i)
         m = Add(x, f)
