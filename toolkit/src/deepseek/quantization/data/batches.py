@@ -41,13 +41,11 @@ def rebatched(samples: Iterable[Sample], size: int | None, most: int) -> Iterato
     held: Feeds | None = None
     count = 0
     for sample in samples:
-        if rows_of(sample) in (None, size):
-            count += 1
-            yield sample
-            continue
-        held = sample if held is None or not _joins(held, sample) else _joined(held, sample)
-        pieces = list(_cut(held, size))
-        held = pieces.pop() if rows_of(pieces[-1]) != size else None
+        if rows_of(sample) is None:
+            pieces: list[Feeds] = [sample]
+        else:
+            pieces = list(_cut(sample if held is None or not _joins(held, sample) else _joined(held, sample), size))
+            held = pieces.pop() if rows_of(pieces[-1]) != size else None
         count += len(pieces)
         yield from pieces
     if not count and held is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
@@ -59,6 +60,7 @@ class SampleStore(Collection[Feeds]):
             return np.array(array)
         if self._file is None:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives, without a name, as long as the store
+            weakref.finalize(self, self._file.close)
         offset = self._file.seek(0, 2)
         self._file.write(np.ascontiguousarray(array).data)
         return _Spilled(offset, array.dtype, array.shape)
