@@ -23,3 +23,5 @@ pip --upgrade pip
 pip -r requirements-dev.txt
 # Only its photographs are used; its own dependencies are not needed.
 pip --no-deps foolbox==3.3.4
+# Arm's TOSA reference model; it pins an older numpy, and runs with newer ones too.
+pip --no-deps tosa-tools==2026.8.0

@@ -1,0 +1,118 @@
+"""What an Ethos-U runs, as one table. Most preferred scheme first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deepseek_backend_npu.devices import DEVICES, SYSTEMS, Device, device_of
+from deepseek_core import Capabilities, DType, Granularity, Limit, OpRule, QuantScheme, Target
+
+__all__ = ["TARGETS", "capabilities"]
+
+TARGETS = tuple(Target("npu", name) for name in DEVICES)
+FORMATS = ("c-header",)
+
+_CODES = QuantScheme(DType.INT8)
+_PER_CHANNEL = QuantScheme(DType.INT8, Granularity.PER_CHANNEL, symmetric=True)
+_PER_TENSOR = QuantScheme(DType.INT8, symmetric=True)
+
+_FUSED = ("Relu", "Clip")
+_SOME = Limit("dim:0", minimum=1)
+_STATIC = Limit("static")
+_ALWAYS = (_STATIC, _SOME)
+_LAUNCH = 20e-6
+"""Seconds to start the NPU from the host: an interrupt and a few register writes."""
+
+
+def capabilities(target: Target) -> Capabilities:
+    """The table of a variant.
+
+    Raises:
+        TargetError: there is no such variant, or a feature is asked for.
+    """
+    device = device_of(target)
+    system = SYSTEMS[device.system]
+    return Capabilities(
+        target,
+        tuple(_rules(device)),
+        formats=FORMATS,
+        peak_macs=device.total_macs * system.clock,
+        bandwidth=system.bandwidth,
+        launch=_LAUNCH,
+    )
+
+
+def _rules(device: Device) -> Iterator[OpRule]:
+    for weight in (_PER_CHANNEL, _PER_TENSOR):
+        yield OpRule("Conv", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_WINDOW)
+        yield OpRule("ConvTranspose", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_WINDOW)
+        yield OpRule("Gemm", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_GEMM)
+        yield OpRule("MatMul", _CODES, _CODES, weight, fused=_FUSED, limits=_ALWAYS)
+    yield OpRule("MatMul", _CODES, _CODES, fused=_FUSED, limits=(*_ALWAYS, Limit("rank", maximum=4)))
+    for op in _BINARY:
+        yield OpRule(op, _CODES, _CODES, fused=_FUSED if op == "Add" else (), limits=_RANKS)
+    for op in _UNARY:
+        yield OpRule(op, _CODES, _CODES, limits=_RANKS)
+    for op, limits in _OTHER.items():
+        yield OpRule(op, _CODES, _CODES, limits=(*_ALWAYS, *limits))
+    for mode in _RESIZE:
+        yield OpRule("Resize", _CODES, _CODES, limits=(*_ALWAYS, Limit("rank", 3, 4), *mode))
+
+
+_WINDOW = (*_ALWAYS, Limit("rank", 3, 4))
+_RANKS = (*_ALWAYS, Limit("rank", maximum=4))
+_PLAIN = tuple(Limit(f"attr:{name}", allowed=(1.0,), default=1.0) for name in ("alpha", "beta"))
+_GEMM = (*_ALWAYS, *_PLAIN)
+_BINARY = ("Add", "Sub", "Mul", "Min", "Max")
+_UNARY = (
+    "Abs",
+    "Clip",
+    "Elu",
+    "Erf",
+    "Exp",
+    "HardSigmoid",
+    "HardSwish",
+    "LeakyRelu",
+    "Neg",
+    "Relu",
+    "Sigmoid",
+    "Softplus",
+    "Tanh",
+)
+_POOL = (Limit("rank", 3, 4), Limit("attr:dilations", allowed=(1,), default=1))
+_OTHER: dict[str, tuple[Limit, ...]] = {
+    "AveragePool": (*_POOL, Limit("attr:kernel_shape", 1, 8), Limit("attr:ceil_mode", allowed=(0,), default=0)),
+    "Concat": (Limit("rank", maximum=4),),
+    "Flatten": (),
+    "Gather": (Limit("rank", maximum=4),),
+    "GlobalAveragePool": (Limit("rank", 3, 4),),
+    "GlobalMaxPool": (Limit("rank", 3, 4),),
+    "Identity": (Limit("rank", maximum=4),),
+    "MaxPool": _POOL,
+    "Pad": (Limit("rank", maximum=4), Limit("attr:mode", allowed=("constant",), default="constant")),
+    "ReduceMean": (Limit("rank", maximum=4),),
+    "Reshape": (),
+    "Slice": (Limit("rank", maximum=4),),
+    "Split": (Limit("rank", maximum=4),),
+    "Squeeze": (),
+    "Transpose": (Limit("rank", maximum=4),),
+    "Unsqueeze": (),
+}
+
+
+def _choice(name: str, value: str, default: str) -> Limit:
+    return Limit(f"attr:{name}", allowed=(value,), default=default)
+
+
+def _resize(mode: str, coordinates: str, nearest: str | None) -> tuple[Limit, ...]:
+    limits = [_choice("mode", mode, "nearest"), _choice("coordinate_transformation_mode", coordinates, "half_pixel")]
+    if nearest is not None:
+        limits.append(_choice("nearest_mode", nearest, "round_prefer_floor"))
+    return tuple(limits)
+
+
+_RESIZE = (
+    _resize("nearest", "asymmetric", "floor"),
+    _resize("nearest", "half_pixel", "round_prefer_floor"),
+    _resize("linear", "half_pixel", None),
+)

@@ -1,0 +1,97 @@
+"""Compile a part: lower it, let Vela try the options that are left open, keep the fewest estimated cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from deepseek_backend_npu.container import FORMAT, Container
+from deepseek_backend_npu.devices import Device, device_of
+from deepseek_backend_npu.lowering import Lowered, lower
+from deepseek_backend_npu.settings import AUTO, Settings
+from deepseek_backend_npu.tosa.serialize import serialize
+from deepseek_backend_npu.vela import Compiled, compile_graph
+from deepseek_backend_npu.versions import compiler_version
+from deepseek_core import Artifact, CompileOptions, QuantizedModel, Target, Tier
+from deepseek_core.errors import BackendError
+
+__all__ = ["best", "build", "compile_model"]
+
+
+def compile_model(model: QuantizedModel, target: Target, options: CompileOptions) -> Artifact:
+    """An artifact with the driver payload for one variant.
+
+    Raises:
+        ConfigError: an unknown option, or a value that the variant does not have.
+        BackendError: the compiler is missing or refuses the part, or taps are asked for.
+    """
+    device = device_of(target)
+    settings = Settings.read(options.extra, device)
+    if options.taps:
+        raise BackendError("the NPU gives codes only, no values from inside a part", fix="tap them on the cpu backend")
+    container, chosen = build(lower(model), target.device, device, settings, options)
+    version = compiler_version()
+    toolchain = {} if version is None else {"ethos-u-vela": version}
+    report: dict[str, object] = {
+        "device": target.device,
+        "tier": container.tier,
+        "system": settings.system,
+        "memory": settings.memory,
+        "options": {name: getattr(chosen, name) for name in ("optimize", "cascading", "buffering", "sram")},
+        "host_conversions": len(container.before) + len(container.after),
+    }
+    if container.estimate is not None:
+        report["estimate"] = {"basis": "compiler-estimate", **asdict(container.estimate)}
+    return Artifact(target, container.encode(), FORMAT, toolchain, report=report)
+
+
+def build(
+    lowered: Lowered, name: str, device: Device, settings: Settings, options: CompileOptions
+) -> tuple[Container, Settings]:
+    """The container of a lowered part, and the settings that it was compiled with."""
+    tier = _tier(device, settings)
+    common = (tuple(lowered.before), tuple(lowered.after), tuple(lowered.feeds), tuple(lowered.results))
+    if not lowered.graph.outputs:
+        return Container(name, tier, lowered.inputs, lowered.outputs, *common), settings.default()
+    tosa = serialize(lowered.graph)
+    candidates = settings.candidates() if options.optimize else [settings.default()]
+    compiled, chosen = best(tosa, device, candidates, options)
+    container = Container(
+        name,
+        tier,
+        lowered.inputs,
+        lowered.outputs,
+        *common,
+        compiled.inputs,
+        compiled.outputs,
+        compiled.scratch,
+        compiled.scratch_fast,
+        compiled.estimate,
+        compiled.payload,
+        compiled.constants,
+        tosa,
+    )
+    return container, chosen
+
+
+def best(
+    tosa: bytes, device: Device, candidates: Sequence[Settings], options: CompileOptions
+) -> tuple[Compiled, Settings]:
+    """The compilation with the fewest estimated cycles; of equals the one with less on-chip memory, then the first."""
+    found: list[tuple[Compiled, Settings]] = []
+    refusal: BackendError | None = None
+    for position, settings in enumerate(candidates):
+        options.progress("npu: compiling", position / len(candidates))
+        try:
+            found.append((compile_graph(tosa, device, settings), settings))
+        except BackendError as error:
+            refusal = refusal or error
+    if refusal is not None and not found:
+        raise refusal
+    return min(found, key=lambda entry: (entry[0].estimate.cycles, entry[0].estimate.sram))
+
+
+def _tier(device: Device, settings: Settings) -> Tier:
+    if settings.tier != AUTO:
+        return Tier(settings.tier)
+    return Tier.EMULATED if device.emulated else Tier.REFERENCE

@@ -1,0 +1,110 @@
+"""Add, Sub, Mul, Min, Max of two or more tensors, with broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from deepseek_backend_npu.lowering.convolution import finish
+from deepseek_backend_npu.lowering.emitter import Emitter, plain, shape_of
+from deepseek_backend_npu.lowering.numbers import bounds, scale_zero, tosa_dtype
+from deepseek_backend_npu.lowering.program import Order
+from deepseek_backend_npu.tosa import DType, Op, Tensor
+from deepseek_core import Operand, Role, Unit
+
+__all__ = ["LOWERINGS", "aligned", "to_output", "working_order"]
+
+_HEADROOM = {DType.INT8: 20, DType.INT16: 15}
+"""Fraction bits of a sum's common scale: as many as int32 has room for."""
+
+
+def working_order(emitter: Emitter, unit: Unit) -> Order:
+    """The order in which the unit's output is computed: that of the first input of its rank that is already there."""
+    rank = len(shape_of(unit.outputs[0]))
+    for operand in unit.operands(Role.DATA):
+        order = emitter.order(operand.value)
+        if order is not None and len(order) == rank:
+            return order
+    return plain(rank)
+
+
+def aligned(emitter: Emitter, operand: Operand, order: Order) -> Tensor:
+    """Codes of an operand with the output's rank, axes in the output's order; sizes of 1 are left to broadcast."""
+    rank, shape = len(order), shape_of(operand)
+    if len(shape) == rank:
+        return emitter.codes(operand, order)
+    codes = emitter.codes(operand, plain(len(shape)))
+    return emitter.transpose(emitter.reshape(codes, ((1,) * (rank - len(shape)) + shape)), order)
+
+
+def to_output(emitter: Emitter, operand: Operand, codes: Tensor, y: Operand) -> Tensor:
+    """Codes rescaled to the parameters of `y`."""
+    (scale, zero), (y_scale, y_zero) = scale_zero(operand), scale_zero(y)
+    dtype = tosa_dtype(y)
+    if (scale, zero, codes.dtype) == (y_scale, y_zero, dtype):
+        return codes
+    return emitter.rescale(codes, dtype, [float(scale / y_scale)], zero, y_zero)
+
+
+def _sum(op: Op) -> Callable[[Unit, Emitter], None]:
+    """Both sides at a common scale of 2^-20 (int16: 2^-15) of twice the larger one, summed in int32."""
+
+    def lower(unit: Unit, emitter: Emitter) -> None:
+        a, b = unit.operands(Role.DATA)
+        y, order = unit.outputs[0], working_order(emitter, unit)
+        bits = _HEADROOM[tosa_dtype(a)]
+        common = 2.0 * float(max(scale_zero(a)[0], scale_zero(b)[0]))
+        sides = []
+        for operand in (a, b):
+            scale, zero = scale_zero(operand)
+            codes = aligned(emitter, operand, order)
+            sides.append(emitter.rescale(codes, DType.INT32, [float(scale) / common * 2**bits], zero, 0))
+        total = emitter.graph.add(op, sides, _broadcast(sides), DType.INT32)
+        factor = common / 2**bits / float(scale_zero(y)[0])
+        emitter.define(y.value, finish(emitter, unit, total, [factor]), order)
+
+    return lower
+
+
+def _multiply(unit: Unit, emitter: Emitter) -> None:
+    a, b = unit.operands(Role.DATA)
+    y, order = unit.outputs[0], working_order(emitter, unit)
+    sides = [emitter.widen(aligned(emitter, operand, order), scale_zero(operand)[1]) for operand in (a, b)]
+    shift = emitter.graph.constant(np.array([0]), DType.INT8)
+    total = emitter.graph.add(Op.MUL, [*sides, shift], _broadcast(sides), DType.INT32)
+    factor = np.float32(scale_zero(a)[0] * scale_zero(b)[0]) / scale_zero(y)[0]
+    emitter.define(y.value, finish(emitter, unit, total, [float(factor)]), order)
+
+
+def _extreme(op: Op) -> Callable[[Unit, Emitter], None]:
+    """Rounding keeps order, so the extreme of codes is the code of the extreme; TOSA compares in int32."""
+
+    def lower(unit: Unit, emitter: Emitter) -> None:
+        y, order = unit.outputs[0], working_order(emitter, unit)
+        y_scale, y_zero = scale_zero(y)
+        sides = []
+        for operand in unit.operands(Role.DATA):
+            scale, zero = scale_zero(operand)
+            codes = aligned(emitter, operand, order)
+            sides.append(emitter.rescale(codes, DType.INT32, [float(scale / y_scale)], zero, 0))
+        total = sides[0]
+        for side in sides[1:]:
+            total = emitter.graph.add(op, [total, side], _broadcast([total, side]), DType.INT32)
+        codes = emitter.rescale(total, tosa_dtype(y), [1.0], 0, y_zero)
+        emitter.define(y.value, emitter.clamp(codes, *bounds(unit, y)), order)
+
+    return lower
+
+
+def _broadcast(sides: list[Tensor]) -> tuple[int, ...]:
+    return np.broadcast_shapes(*(side.shape for side in sides))
+
+
+LOWERINGS = {
+    "Add": _sum(Op.ADD),
+    "Sub": _sum(Op.SUB),
+    "Mul": _multiply,
+    "Min": _extreme(Op.MINIMUM),
+    "Max": _extreme(Op.MAXIMUM),
+}

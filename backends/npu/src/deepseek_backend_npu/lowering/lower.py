@@ -1,0 +1,58 @@
+"""Lower a part: every unit by the lowering of its op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deepseek_backend_npu.lowering import convolution, elementwise, matrix, moves, pooling, resize, softmax, tables
+from deepseek_backend_npu.lowering.conversion import Conversions
+from deepseek_backend_npu.lowering.emitter import Emitter
+from deepseek_backend_npu.lowering.program import Lowered
+from deepseek_backend_npu.tosa import Graph
+from deepseek_core import QuantizedModel, Unit
+from deepseek_core.errors import BackendError
+
+__all__ = ["LOWERINGS", "lower"]
+
+LOWERINGS: dict[str, Callable[[Unit, Emitter], None]] = {
+    **convolution.LOWERINGS,
+    **elementwise.LOWERINGS,
+    **matrix.LOWERINGS,
+    **moves.LOWERINGS,
+    **pooling.LOWERINGS,
+    **resize.LOWERINGS,
+    **softmax.LOWERINGS,
+    **tables.LOWERINGS,
+}
+"""Op → how it becomes TOSA."""
+
+
+def lower(model: QuantizedModel, *, every_tensor: bool = False) -> Lowered:
+    """The part as a TOSA graph with the host's conversions around it; the model is left unchanged.
+
+    Args:
+        every_tensor: hand the codes of every unit to the host too, not only the part's outputs.
+
+    Raises:
+        BackendError: a unit that the capability table does not admit.
+    """
+    lowered = Lowered(Graph(), model.inputs, model.outputs)
+    emitter = Emitter(lowered)
+    conversions = Conversions(emitter)
+    for value in model.graph.inputs:
+        emitter.at_host(value)
+    for unit in model.units():
+        if unit.op == "QuantizeLinear":
+            conversions.quantize(unit)
+        elif unit.op == "DequantizeLinear":
+            conversions.dequantize(unit)
+        elif unit.op in LOWERINGS:
+            LOWERINGS[unit.op](unit, emitter)
+        else:
+            raise BackendError(f"the NPU has no {unit.op} ('{unit.name}')", fix="place it on another target")
+        if every_tensor and unit.op not in ("QuantizeLinear", "DequantizeLinear"):
+            for operand in unit.outputs:
+                emitter.result(operand.value)
+    for value in model.graph.outputs:
+        emitter.result(value)
+    return lowered

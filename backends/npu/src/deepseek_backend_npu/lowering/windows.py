@@ -1,0 +1,105 @@
+"""Windows of convolutions and poolings: pads, strides and sizes as TOSA wants them, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deepseek_backend_npu.lowering.emitter import Emitter
+from deepseek_backend_npu.tosa import Tensor
+from deepseek_core import Unit
+
+__all__ = ["Window", "as_image", "exact_input", "window_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A two-dimensional window; one dimension is one of height 1.
+
+    Attributes:
+        kernel, stride, dilation: height and width.
+        pads: in front and behind, for height and width.
+        ceil: whether a last window may hang over the edge.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    pads: tuple[tuple[int, int], tuple[int, int]]
+    ceil: bool = False
+
+    def span(self, axis: int) -> int:
+        """Input positions from the window's first to its last."""
+        return (self.kernel[axis] - 1) * self.dilation[axis] + 1
+
+    def output(self, axis: int, size: int) -> int:
+        """Positions of the window over an axis of `size` elements."""
+        front, behind = self.pads[axis]
+        room = size + front + behind - self.span(axis)
+        count = room // self.stride[axis] + 1
+        if self.ceil and room % self.stride[axis] and count * self.stride[axis] < size + front:
+            count += 1
+        return count
+
+    def exact(self, size: tuple[int, int]) -> tuple[Window, tuple[int, int]]:
+        """The window with pads behind that end where the last position ends, and how much of the input it reads."""
+        pads, used = [], []
+        for axis in (0, 1):
+            front = self.pads[axis][0]
+            end = (self.output(axis, size[axis]) - 1) * self.stride[axis] + self.span(axis) - front
+            pads.append((front, max(end - size[axis], 0)))
+            used.append(min(end, size[axis]))
+        return Window(self.kernel, self.stride, self.dilation, (pads[0], pads[1])), (used[0], used[1])
+
+    @property
+    def tosa_pads(self) -> list[int]:
+        return [*self.pads[0], *self.pads[1]]
+
+
+def window_of(unit: Unit, kernel: tuple[int, ...], size: tuple[int, ...]) -> Window:
+    """The window of a node with `kernel`, over spatial axes of `size`."""
+    attributes, n = unit.node.attributes, len(kernel)
+    strides = tuple(attributes.get_ints("strides", ())) or (1,) * n
+    dilations = tuple(attributes.get_ints("dilations", ())) or (1,) * n
+    flat = tuple(attributes.get_ints("pads", ())) or (0,) * (2 * n)
+    pads = list(zip(flat[:n], flat[n:], strict=True))
+    mode = attributes.get_string("auto_pad", "NOTSET")
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        pads = [_same(*axis, mode) for axis in zip(size, kernel, strides, dilations, strict=True)]
+    elif mode == "VALID":
+        pads = [(0, 0)] * n
+    if n == 1:
+        kernel, strides, dilations, pads = (1, *kernel), (1, *strides), (1, *dilations), [(0, 0), *pads]
+    ceil = bool(attributes.get_int("ceil_mode", 0))
+    return Window(_pair(kernel), _pair(strides), _pair(dilations), (pads[0], pads[1]), ceil)
+
+
+def _pair(values: tuple[int, ...]) -> tuple[int, int]:
+    return int(values[0]), int(values[1])
+
+
+def _same(size: int, kernel: int, stride: int, dilation: int, mode: str) -> tuple[int, int]:
+    total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    small, large = total // 2, total - total // 2
+    return (small, large) if mode == "SAME_UPPER" else (large, small)
+
+
+def as_image(emitter: Emitter, x: Tensor) -> Tensor:
+    """[N, L, C] as [N, 1, L, C]; an image stays."""
+    return emitter.reshape(x, (x.shape[0], 1, *x.shape[1:])) if len(x.shape) == 3 else x
+
+
+def exact_input(
+    emitter: Emitter, x: Tensor, window: Window, code: int, *, longest: int | None = None
+) -> tuple[Tensor, Window]:
+    """The part of [N, H, W, C] that is read, and the window over it.
+
+    Pads as long as the window become codes of their own, since the hardware's pads lie within one; so do those above
+    `longest`, and those of several samples: Vela 5.2.0 misplaces them where it also fuses a slice in front.
+    """
+    exact, used = window.exact((x.shape[1], x.shape[2]))
+    x = emitter.slice(x, (0, 0, 0, 0), (x.shape[0], *used, x.shape[3]))
+    limit = [exact.span(axis) if longest is None else min(exact.span(axis), longest + 1) for axis in (0, 1)]
+    if x.shape[0] == 1 and all(max(exact.pads[axis]) < limit[axis] for axis in (0, 1)):
+        return x, exact
+    x = emitter.pad(x, ((0, 0), *exact.pads, (0, 0)), code)
+    return x, Window(exact.kernel, exact.stride, exact.dilation, ((0, 0), (0, 0)))
