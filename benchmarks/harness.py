@@ -7,7 +7,7 @@ import json
 import operator
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +18,7 @@ from rich.table import Table
 
 from deepseek_core.atomic import atomic_write
 
-__all__ = ["PHOTOS", "Figure", "Options", "main"]
+__all__ = ["PHOTOS", "Figure", "Options", "console", "main"]
 
 PHOTOS = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "imagenet_photos"
 """Where a checkout may have 500 labelled photographs beside it; `--photos` names another place."""
@@ -69,6 +69,7 @@ def main(
     measure: Callable[[Options], Sequence[Figure]],
     packages: Sequence[str] = (),
     configure: Callable[[argparse.ArgumentParser], None] | None = None,
+    details: Callable[[], Mapping[str, object]] = dict,
 ) -> None:
     """Run a benchmark from the command line.
 
@@ -77,6 +78,7 @@ def main(
         measure: gives the figures.
         packages: distributions whose versions belong to the result.
         configure: adds the benchmark's own options.
+        details: what else `--json` holds, asked for after `measure`.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
@@ -87,16 +89,22 @@ def main(
         configure(parser)
     arguments = parser.parse_args()
     figures = measure(Options(arguments.quick, arguments.photos, arguments))
-    Console().print(_table(description, figures))
+    console().print(_table(description, figures))
     if arguments.json is not None:
         with atomic_write(arguments.json) as file:
-            file.write(json.dumps(_document(description, figures, packages, quick=arguments.quick), indent=2).encode())
+            document = {**_document(description, figures, packages, quick=arguments.quick), **details()}
+            file.write(json.dumps(document, indent=2).encode())
     missed = [figure for figure in figures if not figure.holds]
     if arguments.check and missed:
         for figure in missed:
             wanted = f"{figure.relation} {figure.target:g}"
             print(f"missed: {figure.name} is {figure.value:.4g} {figure.unit}, wanted {wanted}", file=sys.stderr)
         raise SystemExit(1)
+
+
+def console() -> Console:
+    """Where tables go: as wide as the terminal, wide enough for whole lines in a file."""
+    return Console() if sys.stdout.isatty() else Console(width=140)
 
 
 def _table(title: str, figures: Sequence[Figure]) -> Table:

@@ -1,0 +1,49 @@
+"""A torch module as ONNX."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["OPSET", "export"]
+
+OPSET = 21
+
+
+def export(
+    network: Any,
+    example: tuple[Any, ...],
+    path: Path,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic: tuple[Any, ...] | None = None,
+) -> None:
+    """Write `network`, a `torch.nn.Module`, to `path`.
+
+    Args:
+        example: positional inputs.
+        dynamic: for each input {axis: `torch.export.Dim`}.
+    """
+    import torch
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network.eval(),
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=dynamic,
+            verbose=False,
+        )
+    assert program is not None
+    path.write_bytes(program.model_proto.SerializeToString())
