@@ -56,11 +56,22 @@ def fixed(model: QuantizedModel, batch: int | None) -> QuantizedModel:
 
 
 def report_on(
-    found: Found, model: QuantizedModel, *, name: str, rows: int, notes: tuple[str, ...], seconds: float
+    found: Found,
+    model: QuantizedModel,
+    samples: Collection[Feeds],
+    *,
+    name: str,
+    rows: int,
+    notes: tuple[str, ...],
+    seconds: float,
 ) -> QuantizationReport:
-    """Measure a result on its calibration samples."""
+    """Measure a result on the first calibration samples, as they came.
+
+    Args:
+        rows: number of samples in all.
+    """
     work, recipe = found.work, found.recipe
-    samples = list(islice(work.samples, _SAMPLES))
+    samples = list(islice(samples, _SAMPLES))
     outputs, agreement = _outputs(work, model, samples)
     skipped = work.recipe().skipped
     layers = layers_of(work.model, model, samples, skipped, registry=work.registry, progress=work.progress)

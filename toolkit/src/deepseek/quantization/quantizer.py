@@ -144,8 +144,15 @@ class Quantizer:
             model = finished(found)
             found = judged(found, model, self._budget, self._measure(opened))
             seconds = time.perf_counter() - began
-            name = self._name or opened.network.name
-            report = report_on(found, model, name=name, rows=opened.rows, notes=opened.notes, seconds=seconds)
+            report = report_on(
+                found,
+                model,
+                opened.samples,
+                name=self._name or opened.network.name,
+                rows=opened.rows,
+                notes=opened.notes,
+                seconds=seconds,
+            )
             result = fixed(model, found.recipe.config.batch_size)
         return QuantizedNetwork(result, found.recipe, report, opened.network.calls, registry=self._registry)
 
