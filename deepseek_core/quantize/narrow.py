@@ -32,12 +32,11 @@ def narrow(model: QuantizedModel, recipe: Recipe, calibration: Calibration) -> R
     a tensor that was always empty. A value without statistics does not count as unseen: using it is an error later.
     """
     index = Index(model.graph)
-    reasons = {
-        node: reason for node, reason in _unreached(model, recipe, calibration, index) if node not in recipe.skipped
-    }
-    if not reasons:
+    skipped = dict(recipe.skipped)
+    for node, reason in _unreached(model, recipe, calibration, index):
+        skipped.setdefault(node, reason)
+    if len(skipped) == len(recipe.skipped):
         return recipe
-    skipped = {**recipe.skipped, **reasons}
 
     def lives(node: ir.Node | None) -> bool:
         return node is not None and not {node.name, index.heads[node].name} & skipped.keys()

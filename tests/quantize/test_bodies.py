@@ -114,6 +114,9 @@ def test_a_branch_that_is_never_taken_stays_in_float_and_says_so(branch):
     assert quantized_ops(result, inside=True) == ["Gemm", "Gemm"]
     recipe = Recipe.from_json(result.metadata["recipe"])
     assert recipe.skipped["MatMul"] == "calibration never ran its branch or loop body"
+    other = Recipe.from_json(quantize(branch, branch_feeds(2, False)).metadata["recipe"])
+    gemms = [unit.node.name for unit in float_model(branch).all_units() if unit.path and unit.op == "Gemm"]
+    assert {other.skipped[name] for name in gemms} == {"calibration never ran its branch or loop body"}
     (float_feed,) = branch_feeds(1, False)
     assert np.isfinite(evaluate(result, float_feed)["y"]).all()
 
