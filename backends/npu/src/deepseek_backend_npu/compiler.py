@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from deepseek_backend_npu.container import FORMAT, Container
-from deepseek_backend_npu.devices import Device, device_of
+from deepseek_backend_npu.devices import DEVICES, Device, device_of
+from deepseek_backend_npu.header import header
 from deepseek_backend_npu.lowering import Lowered, lower
 from deepseek_backend_npu.settings import AUTO, Settings
 from deepseek_backend_npu.tosa.serialize import serialize
+from deepseek_backend_npu.tuning import context, known, remember
 from deepseek_backend_npu.vela import Compiled, compile_graph
 from deepseek_backend_npu.versions import compiler_version
 from deepseek_core import Artifact, CompileOptions, QuantizedModel, Target, Tier
 from deepseek_core.errors import BackendError
 
-__all__ = ["best", "build", "compile_model"]
+__all__ = ["build", "compile_model", "cross_compile"]
+
+HEADER_FORMAT = "c-header"
 
 
 def compile_model(model: QuantizedModel, target: Target, options: CompileOptions) -> Artifact:
@@ -45,6 +50,19 @@ def compile_model(model: QuantizedModel, target: Target, options: CompileOptions
     return Artifact(target, container.encode(), FORMAT, toolchain, report=report)
 
 
+def cross_compile(model: QuantizedModel, target: Target, format: str, options: CompileOptions) -> Artifact | None:
+    """The same as a C header for firmware; None for another format.
+
+    Raises:
+        BackendError: as `compile_model`, or nothing of the model runs on the NPU.
+    """
+    if format != HEADER_FORMAT:
+        return None
+    built = compile_model(model, target, options)
+    text = header(Container.decode(built.payload))
+    return Artifact(target, text, format, built.toolchain, report=built.report)
+
+
 def build(
     lowered: Lowered, name: str, device: Device, settings: Settings, options: CompileOptions
 ) -> tuple[Container, Settings]:
@@ -54,8 +72,7 @@ def build(
     if not lowered.graph.outputs:
         return Container(name, tier, lowered.inputs, lowered.outputs, *common), settings.default()
     tosa = serialize(lowered.graph)
-    candidates = settings.candidates() if options.optimize else [settings.default()]
-    compiled, chosen = best(tosa, device, candidates, options)
+    compiled, chosen = _fastest(tosa, name, settings, options) if options.optimize else _default(tosa, device, settings)
     container = Container(
         name,
         tier,
@@ -74,21 +91,42 @@ def build(
     return container, chosen
 
 
-def best(
+def _default(tosa: bytes, device: Device, settings: Settings) -> tuple[Compiled, Settings]:
+    chosen = settings.default()
+    return compile_graph(tosa, device, chosen), chosen
+
+
+def _fastest(tosa: bytes, name: str, settings: Settings, options: CompileOptions) -> tuple[Compiled, Settings]:
+    """The compilation with the fewest estimated cycles; of equals the one with less on-chip memory, then the first.
+
+    The choice is in the tuning cache, under the graph's hash: the next time one compilation is enough.
+    """
+    device, candidates = DEVICES[name], settings.candidates()
+    where, signature = context(name, settings), f"part {hashlib.sha256(tosa).hexdigest()} [{settings.name}]"
+    seconds = known(where, signature)
+    for candidate in candidates:
+        if candidate.name in seconds:
+            return compile_graph(tosa, device, candidate), candidate
+    found = _all(tosa, device, candidates, options)
+    compiled, chosen = min(found, key=lambda entry: (entry[0].estimate.cycles, entry[0].estimate.sram))
+    remember(where, signature, {chosen.name: compiled.estimate.seconds})
+    return compiled, chosen
+
+
+def _all(
     tosa: bytes, device: Device, candidates: Sequence[Settings], options: CompileOptions
-) -> tuple[Compiled, Settings]:
-    """The compilation with the fewest estimated cycles; of equals the one with less on-chip memory, then the first."""
+) -> list[tuple[Compiled, Settings]]:
     found: list[tuple[Compiled, Settings]] = []
     refusal: BackendError | None = None
-    for position, settings in enumerate(candidates):
+    for position, candidate in enumerate(candidates):
         options.progress("npu: compiling", position / len(candidates))
         try:
-            found.append((compile_graph(tosa, device, settings), settings))
+            found.append((compile_graph(tosa, device, candidate), candidate))
         except BackendError as error:
             refusal = refusal or error
     if refusal is not None and not found:
         raise refusal
-    return min(found, key=lambda entry: (entry[0].estimate.cycles, entry[0].estimate.sram))
+    return found
 
 
 def _tier(device: Device, settings: Settings) -> Tier:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
         Artifact,
         Claim,
         CompileOptions,
+        Cost,
         Executable,
         Expectations,
+        KernelCandidate,
         QuantizedModel,
         Unit,
     )
@@ -49,10 +51,36 @@ def deepseek_claim(model: QuantizedModel, target: Target, refuse: Callable[[Unit
 
 
 @hookimpl
+def deepseek_cost(units: Sequence[Unit], target: Target) -> Cost:
+    from deepseek_backend_npu.cost import part_cost
+
+    return part_cost(units, target)
+
+
+@hookimpl
+def deepseek_kernels(unit: Unit, target: Target) -> Sequence[KernelCandidate]:
+    from deepseek_backend_npu.kernels import candidates
+
+    return candidates(unit, target)
+
+
+@hookimpl
 def deepseek_compile(model: QuantizedModel, target: Target, options: CompileOptions) -> Artifact:
     from deepseek_backend_npu.compiler import compile_model
 
     return compile_model(model, target, options)
+
+
+@hookimpl
+def deepseek_cross_compile(
+    model: QuantizedModel,
+    target: Target,
+    format: str,
+    options: CompileOptions,
+) -> Artifact | None:
+    from deepseek_backend_npu.compiler import cross_compile
+
+    return cross_compile(model, target, format, options)
 
 
 @hookimpl

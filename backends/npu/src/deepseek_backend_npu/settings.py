@@ -77,6 +77,11 @@ class Settings:
             for buffering in _options(self.buffering, _SWITCHES)
         ]
 
+    @property
+    def name(self) -> str:
+        """The choices that `candidates` varies, for caches and reports."""
+        return f"{self.optimize}, cascading {self.cascading}, buffering {self.buffering}"
+
     def default(self) -> Settings:
         """One compilation: the compiler's defaults wherever nothing is chosen."""
         return self.candidates()[0]
