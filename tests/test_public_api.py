@@ -15,7 +15,7 @@ import deepseek_core
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = sorted((ROOT / "deepseek_core").rglob("*.py"))
-NESTED = sorted(path for folder in ("backends", "examples") for path in ROOT.glob(f"{folder}/*/src/**/*.py"))
+NESTED = sorted(p for folder in ("backends/*", "examples/*", "toolkit") for p in ROOT.glob(f"{folder}/src/**/*.py"))
 
 
 def _module(path: Path) -> str:

@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NESTED = [
-    manifest for folder in ("backends", "examples") for manifest in sorted(ROOT.glob(f"{folder}/*/pyproject.toml"))
+    manifest
+    for pattern in ("backends/*", "toolkit", "examples/*")
+    for manifest in sorted(ROOT.glob(f"{pattern}/pyproject.toml"))
 ]
 MANIFESTS = [ROOT / "pyproject.toml", *NESTED]
 PROJECTS = {m.parent: tomllib.loads(m.read_text())["project"] for m in MANIFESTS}
@@ -40,7 +42,7 @@ def test_a_wheel_holds_every_file_of_its_packages_and_nothing_else(wheels: Path,
     assert packed == {str(path) for path in files if path.suffix != ".pyc"}
 
 
-@pytest.mark.parametrize("project", ["deepseek-core", *BACKENDS])
+@pytest.mark.parametrize("project", ["deepseek-core", "deepseek", *BACKENDS])
 def test_wheels_are_typed(wheels: Path, project: str) -> None:
     with _wheel(wheels, project) as wheel:
         assert any(name.endswith("/py.typed") for name in wheel.namelist())
@@ -71,6 +73,19 @@ def test_an_installed_backend_appears(environment, wheels: Path, project: str) -
     assert backend["distribution"] == project
     assert backend["version"] == next(p["version"] for p in PROJECTS.values() if p["name"] == project)
     assert backend["targets"]
+
+
+def test_the_toolkit_brings_its_command_and_all_that_it_needs(environment, wheels: Path) -> None:
+    environment.install(wheels, "deepseek")
+    assert {backend["name"] for backend in environment.backends()["backends"]} == {"reference", "cpu"}
+    shown = environment.run("deepseek", "quantize", "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert "--save-recipe" in shown.stdout
+    page = (
+        "from deepseek.quantization import QuantizationReport as R; "
+        "print(R('net', ('cpu',), 'int8', 'mse', 1, (), {}, 1.0, 1, 1).html())"
+    )
+    assert "<style" in environment.run("python", "-c", page).stdout
 
 
 def test_wheels_hold_all_that_a_conformance_run_needs(environment, wheels: Path) -> None:
