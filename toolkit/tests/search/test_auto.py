@@ -176,12 +176,12 @@ def test_max_drop_needs_evaluate() -> None:
 
 
 def test_steps_take_their_place() -> None:
-    recipe = QuantizationRecipe(steps=(StepSpec("hold_out"), StepSpec("round")))
-    assert names(with_step(recipe, StepSpec("equalize"))) == ["hold_out", "equalize", "round"]
-    assert names(with_step(recipe, StepSpec("assign"))) == ["hold_out", "assign", "round"]
-    assert with_step(recipe, StepSpec("round", {"seed": 1})).steps[1].options == {"seed": 1}
+    recipe = QuantizationRecipe(steps=(StepSpec("hold_out"), StepSpec("gptq")))
+    assert names(with_step(recipe, StepSpec("equalize"))) == ["hold_out", "equalize", "gptq"]
+    assert names(with_step(recipe, StepSpec("assign"))) == ["hold_out", "assign", "gptq"]
+    assert with_step(recipe, StepSpec("gptq", {"seed": 1})).steps[1].options == {"seed": 1}
     own = replace(recipe, steps=(StepSpec("mine"), *recipe.steps))
-    assert names(with_step(own, StepSpec("equalize"))) == ["mine", "hold_out", "equalize", "round"]
+    assert names(with_step(own, StepSpec("equalize"))) == ["mine", "hold_out", "equalize", "gptq"]
 
 
 @pytest.mark.parametrize(
@@ -196,3 +196,26 @@ def test_steps_take_their_place() -> None:
 def test_less_noise_counts_when_it_is_more_than_chance(new: list[float], old: list[float], better: bool) -> None:
     scores = [Score(Fidelity(sum(values) / len(values), tuple(values), 1.0)) for values in (new, old)]
     assert is_better(*scores) == better
+
+
+def test_units_are_lifted_when_the_ladder_is_not_enough() -> None:
+    model = perceptron(8, 32)
+    plain = auto(model, samples_of(model, 20), recipe=START, ladder=[])
+    wanted = plain.score.fidelity.sqnr + 0.7
+    outcome = auto(model, samples_of(model, 20), Budget(min_sqnr=wanted), recipe=START, ladder=[])
+    assert outcome.shortfall is None
+    assert outcome.score.fidelity.sqnr >= wanted
+    assert outcome.trials[-1].step == "assign"
+    assert outcome.trials[-1].verdict == "kept"
+    assert set(outcome.recipe.steps[-1].options) <= {"float32", "w8a16"}
+    again = run(start(model, samples_of(model, 20), outcome.recipe), outcome.recipe)
+    assert again.quantized().digest() == outcome.quantized().digest()
+
+
+def test_mixed_precision_without_a_budget_is_as_accurate_as_eight_bits() -> None:
+    model = perceptron(4, 32)
+    plain = auto(model, samples_of(model, 20), recipe=START, ladder=[])
+    outcome = auto(model, samples_of(model, 20), recipe=replace(START, precision=Precision.MIXED), ladder=[])
+    assert outcome.shortfall is None
+    assert outcome.score.fidelity.sqnr >= plain.score.fidelity.sqnr - 1e-9
+    assert outcome.recipe.steps[-1].name == "assign"

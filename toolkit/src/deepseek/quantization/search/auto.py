@@ -7,12 +7,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from deepseek.quantization.precision import Precision
 from deepseek.quantization.recipe import QuantizationRecipe
 from deepseek.quantization.search.bench import Bench, Scored
 from deepseek.quantization.search.budget import Budget, Score
 from deepseek.quantization.search.journal import Journal, kept
 from deepseek.quantization.search.judge import Evaluate
 from deepseek.quantization.search.ladder import LADDER, Rung
+from deepseek.quantization.search.lifting import lifts
+from deepseek.quantization.search.mixing.mixer import Mixer
+from deepseek.quantization.search.mixing.search import MixSearch
 from deepseek.quantization.search.outcome import Outcome, Trial
 from deepseek_core import Feeds, QuantizedModel, Registry
 from deepseek_core.errors import ConfigError, DeepseekError
@@ -37,7 +41,9 @@ def auto(
 
     Candidates are judged by the noise at the outputs on a part of `samples` that is held out from everything else; a
     candidate is kept when its noise is lower by more than chance explains. `evaluate` is asked about what was kept,
-    and only while the budget needs it.
+    and only while the budget needs it. When the whole ladder misses the budget, the units that cost most accuracy get
+    a wider format, as long as most of the time that quantization saves is still saved. The precision `mixed` ends with
+    the fastest mix of formats that keeps the budget.
 
     Args:
         model: float model, or a path to an ONNX file.
@@ -90,9 +96,32 @@ class _Climb:
         for number, rung in enumerate(ladder):
             if self._is_met:
                 break
-            self._tell(rung.name, (number + 1) / (len(ladder) + 1))
+            self._tell(rung.name, (number + 1) / (len(ladder) + 2))
             self._try(rung)
+        if self._best.recipe.precision is Precision.MIXED:
+            return self._mixed()
+        if self._budget.is_limited and not self._is_met:
+            self._tell("wider formats", (len(ladder) + 1) / (len(ladder) + 2))
+            self._lift()
         return self._outcome()
+
+    def _mixed(self) -> Outcome:
+        """The fastest mix of formats within the budget; without one, as accurate as 8 bits are."""
+        best = self._best
+        budget = self._budget if self._budget.is_limited else Budget(min_sqnr=best.score.fidelity.sqnr)
+        found = MixSearch(self._bench, budget, Mixer(self._bench, best.recipe), best.recipe, self._progress).run()
+        return replace(found, trials=(*self._trials, *found.trials))
+
+    def _lift(self) -> None:
+        """Wider formats for single units, until the budget is met."""
+        for mix, recipe in lifts(self._bench, self._best, self._budget):
+            before, scored = self._best, self._valued(self._bench.score(recipe))
+            if is_better(scored.score, before.score):
+                self._best = scored
+            verdict = "kept" if self._best is scored else "dropped"
+            self._trials.append(Trial("assign", mix.words, scored.seconds, before.score, scored.score, verdict))
+            if self._is_met:
+                break
 
     @property
     def _is_met(self) -> bool:

@@ -19,9 +19,11 @@ ORDER = (
     "keep_float",
     "assign",
     "ranges",
-    "round",
+    "round_to_nearest",
     "gptq",
+    "learn_rounding",
     "correct_bias",
+    "progressive",
 )
 """Where a step belongs in a recipe: function-preserving ones first, choices of codes late, what mends errors last."""
 
@@ -66,8 +68,8 @@ LADDER: tuple[Rung, ...] = (
     Rung("equalize", (StepSpec("equalize"),)),
     Rung("smooth", (StepSpec("smooth"),)),
     Rung("ranges", (StepSpec("ranges"),)),
+    Rung("learn_rounding", (StepSpec("learn_rounding"),)),
     Rung("correct_bias", (StepSpec("correct_bias"),)),
-    Rung("round", (StepSpec("round"), StepSpec("gptq"))),
 )
 """Cheapest first."""
 

@@ -82,9 +82,14 @@ class Mixer:
             journal.put(key, known)
         return Problem(self.menu, prices(work, self.menu, calibration), Sensitivity.from_json(known))
 
-    def mix(self, noise: float) -> Mix:
-        """The fastest assignment whose predicted noise is within a bound."""
-        problem = self.problem
+    def mix(self, noise: float, *, favourite: str = "", price: float = 0.0) -> Mix:
+        """The fastest assignment whose predicted noise is within a bound.
+
+        Args:
+            favourite, price: seconds that a unit in any other format counts more than it takes.
+        """
+        real = self.problem
+        problem = real if not price else real.favouring(favourite, price)
         found, proven = None, False
         if sum(map(len, problem.menu.units.values())) <= _EXACT:
             found, proven = solve_exact(problem, noise)
@@ -93,7 +98,7 @@ class Mixer:
             if found is None or problem.seconds(other) < problem.seconds(found):
                 found = other
         assert found is not None
-        return Mix(self._step(found), found, problem.noise(found), problem.seconds(found), proven)
+        return Mix(self._step(found), found, real.noise(found), real.seconds(found), proven)
 
     def _step(self, assignment: Assignment) -> StepSpec:
         """Units whose format is not what the recipe's precision makes of them."""

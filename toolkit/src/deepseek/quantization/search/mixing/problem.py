@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from deepseek.quantization.search.formats import FLOAT16, FLOAT32, Format, Menu
@@ -29,6 +29,18 @@ class Problem:
     menu: Menu
     prices: Prices
     sensitivity: Sensitivity
+
+    def favouring(self, name: str, price: float) -> Problem:
+        """The problem with a price on every unit that is not in one format though it could be.
+
+        Args:
+            price: seconds.
+        """
+        units = {
+            unit: {form: seconds + price * (form != name and name in own) for form, seconds in own.items()}
+            for unit, own in self.prices.units.items()
+        }
+        return replace(self, prices=replace(self.prices, units=units))
 
     @cached_property
     def makers(self) -> Mapping[str, str]:

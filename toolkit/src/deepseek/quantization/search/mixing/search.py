@@ -12,14 +12,13 @@ from deepseek.quantization.search.bench import Bench, Scored
 from deepseek.quantization.search.budget import Budget
 from deepseek.quantization.search.journal import Journal, kept
 from deepseek.quantization.search.judge import Evaluate
-from deepseek.quantization.search.ladder import with_step
 from deepseek.quantization.search.mixing.mixer import Mix, Mixer
 from deepseek.quantization.search.outcome import Outcome, Trial
 from deepseek_core import Feeds, QuantizedModel, Registry
 from deepseek_core.errors import ConfigError
 from deepseek_core.options import Progress
 
-__all__ = ["mixed"]
+__all__ = ["MixSearch", "mixed"]
 
 _ATTEMPTS = 8
 _CLOSE = 1.15
@@ -64,13 +63,20 @@ def mixed(
     with kept(journal):
         start = recipe or QuantizationRecipe()
         bench = Bench(model, samples, start, evaluate=evaluate, journal=journal, registry=registry, progress=progress)
-        return _Search(bench, budget, Mixer(bench, bench.recipe, formats), progress).run()
+        return MixSearch(bench, budget, Mixer(bench, bench.recipe, formats), bench.recipe, progress).run()
 
 
-class _Search:
-    """Moves the bound on predicted noise between one that keeps the budget and one that does not."""
+class MixSearch:
+    """Moves the bound on predicted noise between one that keeps the budget and one that does not.
 
-    def __init__(self, bench: Bench, budget: Budget, mixer: Mixer, progress: Progress | None) -> None:
+    Args:
+        recipe: what assignments are added to.
+    """
+
+    def __init__(
+        self, bench: Bench, budget: Budget, mixer: Mixer, recipe: QuantizationRecipe, progress: Progress | None
+    ) -> None:
+        self._recipe = recipe
         self._bench, self._budget, self._mixer, self._progress = bench, budget, mixer, progress
         self._trials: list[Trial] = []
         self._reference = bench.value(None) if budget.max_drop is not None else None
@@ -102,7 +108,7 @@ class _Search:
         return float(10 ** (-self._budget.min_sqnr / 10))
 
     def _measure(self, bound: float, mix: Mix) -> bool:
-        recipe = with_step(self._bench.recipe, mix.step)
+        recipe = replace(self._recipe, steps=(*self._recipe.steps, mix.step))
         scored = self._bench.score(recipe)
         if self._budget.max_drop is not None:
             scored = replace(scored, score=replace(scored.score, value=self._bench.value(recipe)))
