@@ -20,6 +20,8 @@ _FUSED = ("Relu", "Clip")
 _SOME = Limit("dim:0", minimum=1)
 _STATIC = Limit("static")
 _ALWAYS = (_STATIC, _SOME)
+_ONE_IMAGE = (_STATIC, Limit("dim:0", 1, 1), Limit("rank", 3, 4))
+"""Windows slide over one sample at a time: Vela 5.2.0 misplaces pads and leaves out waits between several."""
 _LAUNCH = 20e-6
 """Seconds to start the NPU from the host: an interrupt and a few register writes."""
 
@@ -44,23 +46,22 @@ def capabilities(target: Target) -> Capabilities:
 
 def _rules(device: Device) -> Iterator[OpRule]:
     for weight in (_PER_CHANNEL, _PER_TENSOR):
-        yield OpRule("Conv", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_WINDOW)
-        yield OpRule("ConvTranspose", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_WINDOW)
+        yield OpRule("Conv", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_ONE_IMAGE)
+        yield OpRule("ConvTranspose", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_ONE_IMAGE)
         yield OpRule("Gemm", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_GEMM)
         yield OpRule("MatMul", _CODES, _CODES, weight, fused=_FUSED, limits=_ALWAYS)
-    yield OpRule("MatMul", _CODES, _CODES, fused=_FUSED, limits=(*_ALWAYS, Limit("rank", maximum=4)))
+    yield OpRule("MatMul", _CODES, _CODES, fused=_FUSED, limits=(*_ALWAYS, Limit("rank", maximum=6)))
     for op in _BINARY:
         yield OpRule(op, _CODES, _CODES, fused=_FUSED if op == "Add" else (), limits=_RANKS)
     for op in _UNARY:
         yield OpRule(op, _CODES, _CODES, limits=_RANKS)
     for op, limits in _OTHER.items():
-        yield OpRule(op, _CODES, _CODES, limits=(*_ALWAYS, *limits))
+        yield OpRule(op, _CODES, _CODES, limits=limits)
     for mode in _RESIZE:
-        yield OpRule("Resize", _CODES, _CODES, limits=(*_ALWAYS, Limit("rank", 3, 4), *mode))
+        yield OpRule("Resize", _CODES, _CODES, limits=(*_ONE_IMAGE, *mode))
 
 
-_WINDOW = (*_ALWAYS, Limit("rank", 3, 4))
-_RANKS = (*_ALWAYS, Limit("rank", maximum=4))
+_RANKS = (*_ALWAYS, Limit("rank", maximum=6))
 _PLAIN = tuple(Limit(f"attr:{name}", allowed=(1.0,), default=1.0) for name in ("alpha", "beta"))
 _GEMM = (*_ALWAYS, *_PLAIN)
 _BINARY = ("Add", "Sub", "Mul", "Min", "Max")
@@ -79,24 +80,24 @@ _UNARY = (
     "Softplus",
     "Tanh",
 )
-_POOL = (Limit("rank", 3, 4), Limit("attr:dilations", allowed=(1,), default=1))
+_POOL = (*_ONE_IMAGE, Limit("attr:dilations", allowed=(1,), default=1))
 _OTHER: dict[str, tuple[Limit, ...]] = {
-    "AveragePool": (*_POOL, Limit("attr:kernel_shape", 1, 8), Limit("attr:ceil_mode", allowed=(0,), default=0)),
-    "Concat": (Limit("rank", maximum=4),),
-    "Flatten": (),
-    "Gather": (Limit("rank", maximum=4),),
-    "GlobalAveragePool": (Limit("rank", 3, 4),),
-    "GlobalMaxPool": (Limit("rank", 3, 4),),
-    "Identity": (Limit("rank", maximum=4),),
+    "AveragePool": (*_POOL, Limit("attr:kernel_shape", 1, 64)),
+    "Concat": _RANKS,
+    "Flatten": _ALWAYS,
+    "Gather": _RANKS,
+    "GlobalAveragePool": _ONE_IMAGE,
+    "GlobalMaxPool": _ONE_IMAGE,
+    "Identity": _RANKS,
     "MaxPool": _POOL,
-    "Pad": (Limit("rank", maximum=4), Limit("attr:mode", allowed=("constant",), default="constant")),
-    "ReduceMean": (Limit("rank", maximum=4),),
-    "Reshape": (),
-    "Slice": (Limit("rank", maximum=4),),
-    "Split": (Limit("rank", maximum=4),),
-    "Squeeze": (),
-    "Transpose": (Limit("rank", maximum=4),),
-    "Unsqueeze": (),
+    "Pad": (*_RANKS, Limit("attr:mode", allowed=("constant",), default="constant")),
+    "ReduceMean": _RANKS,
+    "Reshape": _ALWAYS,
+    "Slice": _RANKS,
+    "Split": _RANKS,
+    "Squeeze": _ALWAYS,
+    "Transpose": _RANKS,
+    "Unsqueeze": _ALWAYS,
 }
 
 

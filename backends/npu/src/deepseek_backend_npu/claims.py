@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deepseek_backend_npu.capabilities import capabilities
-from deepseek_backend_npu.limits import problem
+from deepseek_backend_npu.lowering.limits import problem
 from deepseek_core import Claim, QuantizedModel, Target, Unit
 from deepseek_core.partition import refusal_reason
 
@@ -17,7 +17,7 @@ def claim(model: QuantizedModel, target: Target, refuse: Callable[[Unit, str], N
     table = capabilities(target)
     claimed = []
     for unit in model.units():
-        reason = refusal_reason(unit, table) or problem(unit, target)
+        reason = refusal_reason(unit, table) or problem(unit)
         if reason is None:
             claimed.append(Claim(target, (unit.name,)))
         else:

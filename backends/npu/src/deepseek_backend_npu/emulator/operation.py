@@ -156,6 +156,12 @@ class Operation:
         unit = self._device.input_block
         return -(-min(depth, most) // unit) * unit
 
+    def _second_is_buffered(self) -> bool:
+        """A second input of one element is read like a scalar, but for 32 bits."""
+        if len(self._inputs) < 2:
+            return False
+        return self._inputs[1].shape != (1, 1, 1) or self._inputs[0].dtype.itemsize > 2
+
     def _pooling(self) -> Pooling | None:
         return Pooling(self._step.parameter) if self._step.opcode is Opcode.POOL else None
 
@@ -174,7 +180,7 @@ class Operation:
             registers=(
                 registers["IFM_IB_END"],
                 registers["AB_START"],
-                registers["IFM2_IB_START"] if len(self._inputs) == 2 else None,
+                registers["IFM2_IB_START"] if self._second_is_buffered() else None,
             ),
             elementwise=self._elementwise,
             uses_table=self._table is not None,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deepseek_backend_npu.lowering.emitter import Emitter, channels_last, shape_of
 from deepseek_backend_npu.lowering.numbers import bias_codes, bounds, codes_of, factors, scale_zero, tosa_dtype
-from deepseek_backend_npu.lowering.windows import Window, as_image, exact_input, window_of
+from deepseek_backend_npu.lowering.windows import Window, as_image, exact_input, spread_kernel, window_of
 from deepseek_backend_npu.tosa import DType, Op, Tensor
 from deepseek_core import Operand, Role, Unit
 
@@ -76,8 +76,8 @@ def _conv(unit: Unit, emitter: Emitter) -> None:
     window = window_of(unit, weights.shape[2:], shape_of(x)[2:])
     image = as_image(emitter, emitter.codes(x, channels_last(rank)))
     zero = scale_zero(x)[1]
-    image, window = exact_input(emitter, image, window, zero)
-    kernels = weights.reshape(*weights.shape[:2], *window.kernel)
+    kernels = spread_kernel(weights.reshape(*weights.shape[:2], *window.kernel), window)
+    image, window = exact_input(emitter, image, window.narrow(), zero)
     scales = np.broadcast_to(factors(x, weight, y), (len(weights),))
     _define(emitter, unit, _grouped(emitter, unit, image, kernels, window=window, scales=scales))
 
@@ -147,6 +147,7 @@ def _spread_transpose(
 ) -> Tensor:
     """Zeros between rows and columns, then a convolution with the window turned around."""
     zero = scale_zero(unit.operands(Role.DATA)[0])[1]
+    kernels, window = spread_kernel(kernels, window), window.narrow()
     front, behind = _cut(image, _image_shape(shape_of(unit.outputs[0])), window)
     for axis in (0, 1):
         image = _spread(emitter, image, axis, window.stride[axis], zero)
@@ -154,8 +155,7 @@ def _spread_transpose(
     pads = [(spans[a] - front[a], spans[a] - behind[a] - (window.stride[a] - 1)) for a in (0, 1)]
     image = _cropped(emitter, image, pads)
     grown = ((max(pads[0][0], 0), max(pads[0][1], 0)), (max(pads[1][0], 0), max(pads[1][1], 0)))
-    plain = Window(window.kernel, (1, 1), window.dilation, grown)
-    image, plain = exact_input(emitter, image, plain, zero)
+    image, plain = exact_input(emitter, image, Window(window.kernel, (1, 1), window.dilation, grown), zero)
     groups = unit.node.attributes.get_int("group", 1)
     channels, outputs = len(kernels) // groups, kernels.shape[1]
     turned = kernels[:, :, ::-1, ::-1].reshape(groups, channels, outputs, *window.kernel)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from deepseek_backend_npu.lowering import convolution, elementwise, matrix, moves, pooling, resize, softmax, tables
 from deepseek_backend_npu.lowering.conversion import Conversions
 from deepseek_backend_npu.lowering.emitter import Emitter
+from deepseek_backend_npu.lowering.limits import problem
 from deepseek_backend_npu.lowering.program import Lowered
 from deepseek_backend_npu.tosa import Graph
 from deepseek_core import QuantizedModel, Unit
@@ -46,13 +47,20 @@ def lower(model: QuantizedModel, *, every_tensor: bool = False) -> Lowered:
             conversions.quantize(unit)
         elif unit.op == "DequantizeLinear":
             conversions.dequantize(unit)
-        elif unit.op in LOWERINGS:
-            LOWERINGS[unit.op](unit, emitter)
         else:
-            raise BackendError(f"the NPU has no {unit.op} ('{unit.name}')", fix="place it on another target")
+            _lower(unit, emitter)
         if every_tensor and unit.op not in ("QuantizeLinear", "DequantizeLinear"):
             for operand in unit.outputs:
                 emitter.result(operand.value)
     for value in model.graph.outputs:
         emitter.result(value)
     return lowered
+
+
+def _lower(unit: Unit, emitter: Emitter) -> None:
+    if unit.op not in LOWERINGS:
+        raise BackendError(f"the NPU has no {unit.op} ('{unit.name}')", fix="place it on another target")
+    reason = problem(unit)
+    if reason is not None:
+        raise BackendError(f"'{unit.name}' ({unit.op}): {reason}", fix="place it on another target")
+    LOWERINGS[unit.op](unit, emitter)

@@ -18,6 +18,7 @@ from deepseek_core import Role, Unit
 
 __all__ = ["LOWERINGS"]
 
+_FEW = 16
 _POINT = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
 
 
@@ -101,10 +102,10 @@ def _gather(unit: Unit, emitter: Emitter) -> None:
 
 
 def _pick(emitter: Emitter, x: Tensor, axis: int, indices: NDArray[Any]) -> Tensor:
-    """`numpy.take`: a slice where the indices are consecutive, slices of one where they are few, else a selection."""
-    if len(indices) == 0 or (np.diff(indices) == 1).all():
-        size = [len(indices) if place == axis else n for place, n in enumerate(x.shape)]
-        return emitter.slice(x, _at(len(size), axis, int(indices[0]) if len(indices) else 0), size)
+    """`numpy.take`: slices of consecutive indices where there are few, else a selection."""
+    runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)
+    if len(runs) <= _FEW:
+        return emitter.concat([_cut(emitter, x, axis, int(run[0]), len(run)) for run in runs], axis)
     rank = len(x.shape)
     last = [place for place in range(rank) if place != axis] + [axis]
     rows = emitter.transpose(x, last)
@@ -112,6 +113,11 @@ def _pick(emitter: Emitter, x: Tensor, axis: int, indices: NDArray[Any]) -> Tens
     image = emitter.reshape(rows, (1, int(np.prod(rows.shape[:-1])), 1, rows.shape[-1]))
     chosen = emitter.reshape(_select(emitter, image, indices), shape)
     return emitter.transpose(chosen, [last.index(place) for place in range(rank)])
+
+
+def _cut(emitter: Emitter, x: Tensor, axis: int, start: int, length: int) -> Tensor:
+    size = [length if place == axis else n for place, n in enumerate(x.shape)]
+    return emitter.slice(x, _at(len(size), axis, start), size)
 
 
 def _select(emitter: Emitter, image: Tensor, indices: NDArray[Any]) -> Tensor:

@@ -14,12 +14,37 @@ from deepseek_backend_npu.lowering.windows import Window, as_image, exact_input,
 from deepseek_backend_npu.tosa import DType, Op, Tensor
 from deepseek_core import Role, Unit
 
-__all__ = ["LOWERINGS"]
+__all__ = ["LOWERINGS", "pool_problem"]
 
 _LONGEST_PAD = 127
 _LARGEST_WINDOW = 64
+_LARGEST_PADDED = 8
 _MIDDLE = 7
 """Fraction bits that an average keeps until its rescaling where pads make the divisor vary."""
+
+
+def pool_problem(unit: Unit) -> str | None:
+    """Why the NPU cannot pool like this; None when it can."""
+    x, y = unit.operands(Role.DATA)[0], unit.outputs[0]
+    kernel = tuple(unit.node.attributes.get_ints("kernel_shape", ()))
+    sizes = shape_of(x)[2:]
+    window = window_of(unit, kernel, sizes)
+    image = (1, *sizes) if len(sizes) == 1 else (sizes[0], sizes[1])
+    if window.dilation != (1, 1):
+        return "pooling has no dilation"
+    if [window.output(axis, image[axis]) for axis in (0, 1)][2 - len(sizes) :] != list(shape_of(y)[2:]):
+        return "its last window lies outside of the image"
+    if unit.op == "MaxPool":
+        return None
+    exact = window.exact(image)[0]
+    if exact.pads == ((0, 0), (0, 0)):
+        return None
+    if unit.node.attributes.get_int("count_include_pad", 0):
+        hangs = any(exact.pads[axis][1] > window.pads[axis][1] for axis in (0, 1))
+        return "its last window hangs over the pads that it counts" if hangs else None
+    if max(kernel) > _LARGEST_PADDED:
+        return f"an average over more than {_LARGEST_PADDED} elements along an axis cannot have pads"
+    return None
 
 
 def _max_pool(unit: Unit, emitter: Emitter) -> None:
@@ -41,7 +66,8 @@ def _average_pool(unit: Unit, emitter: Emitter) -> None:
     kernel = tuple(unit.node.attributes.get_ints("kernel_shape", ()))
     window = window_of(unit, kernel, shape_of(x)[2:])
     zero, scale = scale_zero(x)[1], float(scale_zero(x)[0])
-    if any(max(pads) for pads in window.pads) and not unit.node.attributes.get_int("count_include_pad", 0):
+    exact = window.exact((image.shape[1], image.shape[2]))[0]
+    if any(max(pads) for pads in exact.pads) and not unit.node.attributes.get_int("count_include_pad", 0):
         codes = _ragged_average(unit, emitter, image, window)
     else:
         image, window = exact_input(emitter, image, window, zero)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deepseek_backend_npu.lowering.emitter import Emitter
 from deepseek_backend_npu.tosa import Tensor
 from deepseek_core import Unit
 
-__all__ = ["Window", "as_image", "exact_input", "window_of"]
+__all__ = ["Window", "as_image", "exact_input", "spread_kernel", "window_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,19 @@ class Window:
             used.append(min(end, size[axis]))
         return Window(self.kernel, self.stride, self.dilation, (pads[0], pads[1])), (used[0], used[1])
 
+    def narrow(self) -> Window:
+        """The same with a dilation that the hardware has, 1 or 2, and a larger kernel with holes in it."""
+        steps = self.steps
+        kernel = [(self.kernel[axis] - 1) * steps[axis] + 1 for axis in (0, 1)]
+        dilation = [self.dilation[axis] // steps[axis] for axis in (0, 1)]
+        return replace(self, kernel=(kernel[0], kernel[1]), dilation=(dilation[0], dilation[1]))
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Distance of the elements of this window in those of `narrow`."""
+        first, second = (d if d % 2 else d // 2 for d in self.dilation)
+        return first, second
+
     @property
     def tosa_pads(self) -> list[int]:
         return [*self.pads[0], *self.pads[1]]
@@ -81,6 +98,16 @@ def _same(size: int, kernel: int, stride: int, dilation: int, mode: str) -> tupl
     total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
     small, large = total // 2, total - total // 2
     return (small, large) if mode == "SAME_UPPER" else (large, small)
+
+
+def spread_kernel(kernels: NDArray[Any], window: Window) -> NDArray[Any]:
+    """Kernels [..., H, W] with zeros between their elements, for `window.narrow()`."""
+    steps, narrow = window.steps, window.narrow()
+    if steps == (1, 1):
+        return kernels
+    wide = np.zeros((*kernels.shape[:-2], *narrow.kernel), kernels.dtype)
+    wide[..., :: steps[0], :: steps[1]] = kernels
+    return wide
 
 
 def as_image(emitter: Emitter, x: Tensor) -> Tensor:
