@@ -24,7 +24,7 @@ __all__ = ["command"]
 SHORT = 3
 """Exit code of a result that misses the budget."""
 
-_PRECISIONS = ("int8", "int4", "w4a8", "fp8", "mixed")
+_PRECISIONS = ("int8", "int4", "w4a8", "w8a16", "fp8", "mixed")
 _LONGEST = 40
 """Layers that are listed for people; the report and --json have all."""
 

@@ -73,8 +73,8 @@ def report_on(
     work, recipe = found.work, found.recipe
     samples = list(islice(samples, _SAMPLES))
     outputs, agreement = _outputs(work, model, samples)
-    skipped = work.recipe().skipped
-    layers = layers_of(work.model, model, samples, skipped, registry=work.registry, progress=work.progress)
+    applied: Any = model.metadata["recipe"]
+    layers = layers_of(work.model, model, samples, applied["skipped"], registry=work.registry, progress=work.progress)
     noisiest = tuple(layer.output for layer in _noisiest(layers))
     return QuantizationReport(
         name,

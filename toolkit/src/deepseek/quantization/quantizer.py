@@ -53,7 +53,8 @@ class Quantizer:
             of arrays, tensors, tuples or mappings (a DataLoader of `(x, y)` as well), a folder, or a
             `data.Folder`. Without it data is made up, with a warning: real data is better.
         example_inputs: what a torch module can be called with; default: the first sample.
-        precision: `int8`, `int4`, `w4a8`, `fp8` or `mixed`; default: by `bits`.
+        precision: `int8`, `int4`, `w4a8`, `w8a16`, `fp8` or `mixed`; default: by `bits`. `mixed` finds the fastest
+            mix that keeps the budget, or 25 dB of output SQNR where there is none.
         backend: whose capability table decides what is quantized and how; default `cpu`.
         targets: several of them, preferred first, instead of `backend`.
         max_drop: how much lower than of the float network `evaluate` may be, in its own unit.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.quantization.execution import Runner
+from deepseek.quantization.precision import Precision
 from deepseek.quantization.recipe import QuantizationRecipe
 from deepseek.quantization.report import Attempt
 from deepseek.quantization.run import run, start
@@ -15,12 +16,16 @@ from deepseek.quantization.search.auto import auto
 from deepseek.quantization.search.budget import Budget, Score
 from deepseek.quantization.search.judge import Judge
 from deepseek.quantization.search.ladder import LADDER
-from deepseek.quantization.search.outcome import Trial
+from deepseek.quantization.search.mixing import mixed
+from deepseek.quantization.search.outcome import Outcome, Trial
 from deepseek.quantization.work import Work
 from deepseek_core import Feeds, QuantizedModel, Registry
 from deepseek_core.options import Progress
 
-__all__ = ["Evaluate", "Found", "by_recipe", "by_search", "judged"]
+__all__ = ["MIXED", "Evaluate", "Found", "by_recipe", "by_search", "judged"]
+
+MIXED = Budget(min_sqnr=25.0)
+"""Noise of 1/18 of the signal's amplitude at the outputs."""
 
 _RANGES = "ranges"
 """The step that chooses a calibrator for each tensor."""
@@ -60,11 +65,26 @@ def by_search(
     registry: Registry,
     progress: Progress,
 ) -> Found:
-    """Search for a recipe, beginning with `recipe`; see `search.auto`.
+    """Search for a recipe, beginning with `recipe`: `search.mixed` for mixed precision, else `search.auto`.
 
     Args:
+        budget: mixed precision without one is given `MIXED`, as the fastest mix would be the noisiest.
         fixed_method: ranges are found by the recipe's calibrator, and by no other.
     """
+    if recipe.precision is Precision.MIXED:
+        limits = budget if budget.is_limited else MIXED
+        return _found(
+            mixed(
+                model,
+                samples,
+                limits,
+                recipe=recipe,
+                evaluate=evaluate,
+                resume=resume,
+                registry=registry,
+                progress=progress,
+            )
+        )
     ladder = [rung for rung in LADDER if not (fixed_method and (rung.calibrators or rung.name == _RANGES))]
     found = auto(
         model,
@@ -77,8 +97,7 @@ def by_search(
         registry=registry,
         progress=progress,
     )
-    attempts = tuple(map(_attempt, found.trials))
-    return Found(found.work, found.recipe, attempts, found.reference, found.score.value, found.shortfall)
+    return _found(found)
 
 
 def by_recipe(
@@ -116,6 +135,11 @@ def _value_of(model: QuantizedModel, evaluate: Evaluate, registry: Registry) -> 
     """What `evaluate` says of a model; what it raises goes through."""
     with Runner(model, registry=registry) as runner:
         return float(evaluate(runner))
+
+
+def _found(outcome: Outcome) -> Found:
+    attempts = tuple(map(_attempt, outcome.trials))
+    return Found(outcome.work, outcome.recipe, attempts, outcome.reference, outcome.score.value, outcome.shortfall)
 
 
 def _attempt(trial: Trial) -> Attempt:

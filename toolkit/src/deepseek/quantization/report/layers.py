@@ -70,7 +70,7 @@ def layers_of(
         model: the float model that was quantized.
         quantized: the result.
         samples: to measure noise on.
-        skipped: unit name → why it stayed in float.
+        skipped: name of a unit, or of its node → why it stayed in float.
     """
     found = compare(model, quantized, samples, registry=registry, progress=progress)
     noise = {tensor.name: tensor.sqnr for tensor in found.tensors}
@@ -89,7 +89,7 @@ def size_of(model: QuantizedModel) -> int:
 
 
 def _layer(before: Unit, after: Unit, noise: Mapping[str, float], skipped: Mapping[str, str]) -> Layer:
-    reason = skipped.get(before.name, "")
+    reason = skipped.get(before.name, skipped.get(before.node.name or "", ""))
     weights = after.operands(Role.WEIGHT)
     weight = weights[0] if weights else None
     # A unit in float may still have its output quantized, for readers that want codes.
