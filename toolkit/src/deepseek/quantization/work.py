@@ -8,6 +8,7 @@ from typing import Self
 
 from deepseek.quantization.config import QuantizerConfig
 from deepseek.quantization.constraints import allowed, apart, misaligned
+from deepseek.quantization.notes import Note
 from deepseek.quantization.precision import Precision, tables_for
 from deepseek_core import CalibratorSpec, Capabilities, Feeds, QuantizedModel, Recipe, Registry
 from deepseek_core.calibration import Calibration
@@ -44,6 +45,7 @@ class Work:
         calibration: statistics of `model`; None until they are needed, and after the model has changed.
         seed: of everything random.
         progress: told about long work.
+        log: what the steps did.
     """
 
     origin: QuantizedModel
@@ -61,6 +63,7 @@ class Work:
     calibration: Calibration | None = None
     seed: int = 0
     progress: Progress = _silent
+    log: tuple[Note, ...] = ()
 
     @classmethod
     def start(
@@ -132,6 +135,8 @@ class Work:
     def calibrated(self) -> Self:
         """The work with statistics of the model as it is now."""
         recipe = self.recipe()
+        if not recipe.activations:
+            return self if self.calibration is not None else replace(self, calibration=Calibration())
         if self.calibration is not None and all(name in self.calibration for name in recipe.activations):
             return self
         found = calibrate(self.model, recipe, self.samples, registry=self.registry, progress=self.progress)
