@@ -179,7 +179,7 @@ class Capabilities:
                 f"{self.target}: peak_macs, bandwidth and launch must be positive", fix="give figures of the device"
             )
         if self.memory is not None and self.memory < 0:
-            raise ConfigError(f"{self.target}: a memory of {self.memory} bytes", fix="give a size, or None for no limit")
+            raise ConfigError(f"{self.target}: a memory of {self.memory} bytes", fix="give a size, or None")
         for rule in self.rules:
             self._by_op[rule.op] = (*self._by_op.get(rule.op, ()), rule)
 

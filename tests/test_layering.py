@@ -44,6 +44,8 @@ ORDER = (
     "files",
     "runtime",
     "pipeline",
+    "plan",
+    "profile",
     "summary",
     "bench",
     "diff",

@@ -15,7 +15,7 @@ from deepseek_core.cli.guard import guarded
 
 __all__ = ["COMMANDS", "app", "main"]
 
-COMMANDS = ("backends", "inspect", "quantize", "compile", "run", "bench", "diff", "conformance")
+COMMANDS = ("backends", "inspect", "quantize", "plan", "profile", "compile", "run", "bench", "diff", "conformance")
 
 
 class _LazyGroup(click.Group):

@@ -15,7 +15,7 @@ from deepseek_core.cli.output import Report, reporting, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from deepseek_core.runtime import PartInfo
+    from deepseek_core.runtime import Fallback, PartInfo
 
 __all__ = ["command", "part_json"]
 
@@ -27,6 +27,11 @@ __all__ = ["command", "part_json"]
 @click.option("--seed", type=int, default=0, show_default=True, help="Of made-up inputs.")
 @click.option("-o", "--output", type=FILE, metavar="PATH", help="A folder, a .npz, or a .npy for a single output.")
 @click.option("--device", metavar="NAME", help="Which of several devices.  [default: each backend's own choice]")
+@click.option(
+    "--fallback",
+    metavar="A,B,…",
+    help="Where units of an absent or failing device may go.",
+)
 @public_key_option
 @reporting
 def command(file: Path, output: Path | None, public_key: Path | None, **chosen: Any) -> Report:
@@ -36,19 +41,31 @@ def command(file: Path, output: Path | None, public_key: Path | None, **chosen: 
     from deepseek_core.runtime import Session
 
     package = open_file(file, key_bytes(public_key))
-    with Session(package, device=chosen["device"]) as session:
+    fallback = None if chosen["fallback"] is None else [t for t in chosen["fallback"].split(",") if t.strip()]
+    with Session(package, device=chosen["device"], fallback=fallback) as session:
         files = chosen["inputs"]
         made_up = chosen["random"] and not files
         feeds = random_feeds(session.inputs, chosen["seed"]) if made_up else read_feeds(files, session.inputs)
         outputs = session.run(feeds)
-        parts = session.describe()
+        parts, lost = session.describe(), session.fallbacks
     written = [] if output is None else save_outputs(outputs, output)
     data = {
         "outputs": [_output_json(name, array) for name, array in outputs.items()],
         "parts": [part_json(part) for part in parts],
+        "fallbacks": [_fallback_json(record) for record in lost],
         "written": [str(path) for path in written],
     }
-    return Report(data, partial(_render, outputs, parts, written))
+    return Report(data, partial(_render, outputs, parts, lost, written))
+
+
+def _fallback_json(record: Fallback) -> dict[str, object]:
+    return {
+        "part": record.part,
+        "lost": str(record.lost),
+        "device": record.device or None,
+        "reason": record.reason,
+        "units": {unit: str(target) for unit, target in record.units.items()},
+    }
 
 
 def part_json(part: PartInfo) -> dict[str, object]:
@@ -61,6 +78,7 @@ def part_json(part: PartInfo) -> dict[str, object]:
         "inputs": [tensor_json(info) for info in part.inputs],
         "outputs": [tensor_json(info) for info in part.outputs],
         "rebuilt": part.rebuilt,
+        "moved": part.moved,
     }
 
 
@@ -76,7 +94,13 @@ def _range(array: Any) -> dict[str, float | None]:
     return {"min": finite(float(array.min())), "max": finite(float(array.max()))}
 
 
-def _render(outputs: dict[str, Any], parts: tuple[PartInfo, ...], written: list[Path], console: Console) -> None:
+def _render(
+    outputs: dict[str, Any],
+    parts: tuple[PartInfo, ...],
+    lost: tuple[Fallback, ...],
+    written: list[Path],
+    console: Console,
+) -> None:
     rows = table("output", "type", ">min", ">max")
     for name, array in outputs.items():
         found = _range(array)
@@ -85,5 +109,7 @@ def _render(outputs: dict[str, Any], parts: tuple[PartInfo, ...], written: list[
     console.print(rows)
     for number, part in enumerate(parts):
         console.print(f"part {number}: {len(part.units)} units on {part.target}, {part.device} ({part.tier})")
+    for record in lost:
+        console.print(f"fallback: {record}")
     for path in written:
         console.print(f"wrote {path}")

@@ -87,7 +87,9 @@ class OptimalSolver:
             for r in offer.refusals
             if r.unit in problem.graph.index
         ]
-        more = f"; and {len(reasons) - _NAMED} more refusals" if len(reasons) > _NAMED else ""
+        if problem.pins:
+            reasons.insert(0, f"{len(problem.pins)} units are pinned" if len(problem.pins) > 1 else "a unit is pinned")
+        more = f"; and {len(reasons) - _NAMED} more reasons" if len(reasons) > _NAMED else ""
         because = f": {'; '.join(reasons[:_NAMED])}{more}" if reasons else ""
         return GateError(f"{error.message}; without that limit it has {parts} parts{because}", fix="allow more parts")
 
@@ -153,8 +155,8 @@ def _unit_costs(problem: Problem) -> tuple[NDArray[np.float64], NDArray[np.float
         launch = offer.prices.launch
         for claim in offer.claims:
             units = sorted(problem.graph.index[name] for name in claim.units)
-            costs = [problem.part_cost(offer.target, [unit]) for unit in units]
-            own = np.array([max(cost.seconds - launch, 0.0) for cost in costs])
+            costs = [offer.prices.within(problem.graph.units[unit]) for unit in units]
+            own = np.array([cost.seconds for cost in costs])
             if len(units) > 1 and own.sum() > 0:
                 own *= max(problem.part_cost(offer.target, units).seconds - launch, 0.0) / own.sum()
             seconds[units, device] = own

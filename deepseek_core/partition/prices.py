@@ -37,11 +37,24 @@ class Prices:
         measured = None if self.measured is None else self.measured.launch
         return self.capabilities.launch if measured is None else measured
 
+    def within(self, unit: Unit) -> Cost:
+        """Cost of a unit inside a part of several, without the launch.
+
+        Raises:
+            BackendError: as `part`.
+        """
+        word, alone = self._word([unit]), None if self.measured is None else self.measured.alone(unit)
+        if alone is None or self.measured is None:
+            return _less(word, self.capabilities.launch)
+        seconds = max(alone - self.launch, 0.0) * self.measured.company
+        return Cost.of(seconds, Basis.MEASURED, bytes=word.bytes, joules=word.joules)
+
     def part(self, units: Sequence[Unit]) -> Cost:
         """Cost of units as one part, one launch included.
 
-        A part that was measured as a whole costs that. Else its units cost what they took alone, less a launch each,
-        and those that were never measured what the backend (or the roofline) says.
+        A part that was measured as a whole costs that. Else it costs a launch, and its units what they took alone, less
+        a launch each and as much quicker as units are in company; those that were never measured cost what the backend
+        (or the roofline) says.
 
         Raises:
             BackendError: the backend's word is no cost; the message names it and the units.
@@ -49,27 +62,18 @@ class Prices:
         word = self._word(units)
         if self.measured is None:
             return word
-        whole = self.measured.part(units)
-        alone = {unit: seconds for unit in units if (seconds := self.measured.alone(unit)) is not None}
+        whole = self.measured.alone(units[0]) if len(units) == 1 else self.measured.part(units)
+        known = [unit for unit in units if self.measured.alone(unit) is not None]
         if whole is not None:
             total = Cost.of(whole, Basis.MEASURED)
-        elif alone:
-            rest = [unit for unit in units if unit not in alone]
-            own = (Cost.of(max(seconds - self.launch, 0.0), Basis.MEASURED) for seconds in alone.values())
-            total = Cost.total((self._launched(rest), *own))
+        elif known or self.measured.launch is not None:
+            rest = [unit for unit in units if unit not in known]
+            launch = Cost.of(self.launch, Basis.ANALYTIC if self.measured.launch is None else Basis.MEASURED)
+            others = [_less(self._word(rest), self.capabilities.launch)] if rest else []
+            total = Cost.total((launch, *map(self.within, known), *others))
         else:
-            total = self._launched(units) if self.measured.launch is not None else word
+            total = word
         return replace(total, bytes=word.bytes, joules=word.joules)
-
-    def _launched(self, units: Sequence[Unit]) -> Cost:
-        """A launch, and units as the backend prices them."""
-        word = self._word(units) if units else roofline((), self.capabilities)
-        launch = None if self.measured is None else self.measured.launch
-        if launch is None:
-            return word
-        kept = max(word.seconds - self.capabilities.launch, 0.0) / word.seconds if word.seconds else 0.0
-        shares = {basis: seconds * kept for basis, seconds in word.bases.items() if seconds * kept > 0}
-        return Cost.of(launch, Basis.MEASURED) + Cost(word.seconds * kept, word.bytes, shares)
 
     def _word(self, units: Sequence[Unit]) -> Cost:
         """What the backend says, else the roofline."""
@@ -90,3 +94,10 @@ class Prices:
             f"backend '{self.backend.name}': deepseek_cost of {names}{more} on {self.target} gave {what}",
             fix=f"report it to the authors of {self.backend.distribution or self.backend.name}",
         )
+
+
+def _less(cost: Cost, launch: float) -> Cost:
+    """A cost without its launch."""
+    kept = max(cost.seconds - launch, 0.0) / cost.seconds if cost.seconds else 0.0
+    shares = {basis: seconds * kept for basis, seconds in cost.bases.items()}
+    return replace(cost, seconds=cost.seconds * kept, bases=shares)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from deepseek_core.cost import Basis
 from deepseek_core.ir.units import Unit
@@ -14,9 +15,32 @@ from deepseek_core.target import Target
 
 __all__ = ["DeviceProfile", "Profile"]
 
-_ALONE, _LAUNCH, _PART, _LINK = "alone", "launch", "part", "link"
+_ALONE, _LAUNCH, _COMPANY, _PART, _LINK = "alone", "launch", "company", "part", "link"
 _FASTEST_LINK = 1e15
 """Bytes per second that stand for a link whose time does not grow with the size, as far as could be measured."""
+
+
+class _Figures(Protocol):
+    """Where figures are kept: see `TuningCache`."""
+
+    def get(self, context: str, signature: str) -> Mapping[str, float]: ...
+
+    def put(self, context: str, signature: str, seconds: Mapping[str, float]) -> None: ...
+
+    def save(self) -> None: ...
+
+
+class _Nothing:
+    """Keeps no figures."""
+
+    def get(self, context: str, signature: str) -> Mapping[str, float]:
+        return {}
+
+    def put(self, context: str, signature: str, seconds: Mapping[str, float]) -> None:
+        return
+
+    def save(self) -> None:
+        return
 
 
 class DeviceProfile:
@@ -26,13 +50,23 @@ class DeviceProfile:
         context: what the figures hold for; the key in the cache.
     """
 
-    def __init__(self, cache: TuningCache, context: str) -> None:
+    def __init__(self, cache: _Figures, context: str) -> None:
         self.context, self._cache = context, cache
 
     @property
     def launch(self) -> float | None:
         """What a part takes beside its units."""
         return self._cache.get(self.context, _LAUNCH).get(_LAUNCH)
+
+    @property
+    def company(self) -> float:
+        """What a unit takes among others over what it takes alone, launches aside."""
+        return self._cache.get(self.context, _LAUNCH).get(_COMPANY, 1.0)
+
+    @staticmethod
+    def signature(unit: Unit) -> str:
+        """What the figures of a unit are kept under; equal units share them."""
+        return unit_signature(unit)
 
     def alone(self, unit: Unit) -> float | None:
         """A unit as a part of its own, its launch included."""
@@ -42,9 +76,9 @@ class DeviceProfile:
         """Exactly these units as one part."""
         return self._cache.get(self.context, _part_signature(units)).get(_PART)
 
-    def record_launch(self, seconds: float) -> None:
-        """Remember what a part takes beside its units."""
-        self._cache.put(self.context, _LAUNCH, {_LAUNCH: seconds})
+    def record_launch(self, seconds: float, company: float = 1.0) -> None:
+        """Remember what a part takes beside its units, and how units in company compare with units alone."""
+        self._cache.put(self.context, _LAUNCH, {_LAUNCH: seconds, _COMPANY: company})
 
     def record_alone(self, unit: Unit, seconds: float) -> None:
         """Remember a unit measured as a part of its own."""
@@ -63,7 +97,7 @@ class Profile:
         threads: that executables run with; figures hold for one number of threads.
     """
 
-    def __init__(self, cache: TuningCache, threads: int = 0) -> None:
+    def __init__(self, cache: _Figures, threads: int = 0) -> None:
         self._cache, self._threads = cache, threads
         self._devices: dict[Target, DeviceProfile] = {}
 
@@ -71,6 +105,11 @@ class Profile:
     def of_user(cls, threads: int = 0) -> Profile:
         """What this user measured on this machine; empty where nothing was."""
         return cls(TuningCache(cache_folder() / "profile.json"), threads)
+
+    @classmethod
+    def empty(cls) -> Profile:
+        """Nothing was measured."""
+        return cls(_Nothing(), 0)
 
     def device(self, backend: Backend, target: Target) -> DeviceProfile:
         """Figures of one target."""
@@ -84,16 +123,15 @@ class Profile:
         for pair in ((a, b) for a in targets for b in targets if a[1] != b[1]):
             figures = self._cache.get(self._pair(*pair), _LINK)
             if figures:
-                per_byte = figures["second_per_byte"]
-                bandwidth = min(1 / per_byte, _FASTEST_LINK) if per_byte > 0 else _FASTEST_LINK
-                found[pair[0][1], pair[1][1]] = Link(figures["latency"], bandwidth, Basis.MEASURED)
+                found[pair[0][1], pair[1][1]] = _link(figures, *pair)
         return found
 
     def record_link(
-        self, source: tuple[Backend, Target], to: tuple[Backend, Target], latency: float, second_per_byte: float
+        self, source: tuple[Backend, Target], to: tuple[Backend, Target], latency: float, second_per_byte: float | None
     ) -> None:
-        """Remember one direction between two targets."""
-        self._cache.put(self._pair(source, to), _LINK, {"latency": latency, "second_per_byte": second_per_byte})
+        """Remember one direction between two targets; None where only small tensors were measured."""
+        figures = {} if second_per_byte is None else {"second_per_byte": second_per_byte}
+        self._cache.put(self._pair(source, to), _LINK, {"latency": latency, **figures})
 
     def save(self) -> None:
         """Merge what is new into the file."""
@@ -108,6 +146,14 @@ def _context(backend: Backend, target: Target, threads: int) -> str:
     tools = ", ".join(f"{name} {version}" for name, version in sorted(here.toolchain.items()))
     device = here.devices[0] if here.devices else "no device"
     return f"{target} {backend.info.version} on {device} [{tools}], {threads or 'default'} threads"
+
+
+def _link(figures: Mapping[str, float], source: tuple[Backend, Target], to: tuple[Backend, Target]) -> Link:
+    per_byte = figures.get("second_per_byte")
+    if per_byte is None:
+        bandwidth = min(backend.capabilities(target).bandwidth for backend, target in (source, to))
+        return Link(figures["latency"], bandwidth, Basis.MEASURED, bandwidth_basis=Basis.ANALYTIC)
+    return Link(figures["latency"], min(1 / per_byte, _FASTEST_LINK) if per_byte > 0 else _FASTEST_LINK)
 
 
 def _part_signature(units: Sequence[Unit]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from deepseek_core.cost import Basis, Cost
@@ -22,6 +22,7 @@ class Link:
         bandwidth: bytes per second.
         basis: where the two figures come from.
         joule_per_byte: energy, zero where not known.
+        bandwidth_basis: where the bandwidth comes from, if not from there.
 
     Raises:
         ConfigError: a figure is negative or not finite.
@@ -31,6 +32,7 @@ class Link:
     bandwidth: float
     basis: Basis = Basis.MEASURED
     joule_per_byte: float = 0.0
+    bandwidth_basis: Basis | None = None
 
     def __post_init__(self) -> None:
         figures = (self.latency, self.bandwidth, self.joule_per_byte)
@@ -41,7 +43,9 @@ class Link:
 
     def cost(self, size: int) -> Cost:
         """Cost of one transfer of `size` bytes."""
-        return Cost.of(self.latency + size / self.bandwidth, self.basis, bytes=size, joules=self.joule_per_byte * size)
+        moving = Cost.of(size / self.bandwidth, self.bandwidth_basis or self.basis, bytes=size)
+        waiting = Cost.of(self.latency, self.basis) if self.latency or self.bandwidth_basis else Cost(0.0)
+        return replace(waiting + moving, joules=self.joule_per_byte * size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from deepseek_core.partition import Part, split
 from deepseek_core.placement import Placement
 from deepseek_core.registry import Registry
 from deepseek_core.runtime.schedule import Schedule
-from deepseek_core.runtime.step import Loss, Step, check_device, part_name
+from deepseek_core.runtime.step import Loss, PartError, Step, check_device, part_name
 from deepseek_core.target import Target
 
 __all__ = ["LostError", "Opener"]
@@ -59,6 +59,7 @@ class Opener:
 
         Raises:
             PackageError: the package cannot run here.
+            PartError: a part does not open.
             BackendError: a part opened on another device than it is placed on.
         """
         placement = self._compiled()
@@ -155,7 +156,13 @@ class Opener:
 
     def _open(self, number: int, artifact: Artifact, device: str | Mapping[str, str] | None, **facts: Any) -> Step:
         backend, target = self._registry.resolve(artifact.target)
-        executable = backend.load(artifact, device.get(backend.name) if isinstance(device, Mapping) else device)
+        try:
+            executable = backend.load(artifact, device.get(backend.name) if isinstance(device, Mapping) else device)
+        except DeepseekError:
+            raise
+        except Exception as error:  # as while it runs: the caller must know which part it was
+            loss = self._loss(number, target, error)
+            raise PartError(loss.reason, fix="check the device and its driver") from error
         self._opened.append(executable)
         check_device(number, artifact, executable, backend.probe(target))
         takes, gives = (tuple(info.name for info in infos) for infos in (executable.inputs, executable.outputs))

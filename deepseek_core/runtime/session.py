@@ -64,6 +64,7 @@ class Session:
     Raises:
         PackageError: the package is damaged, not compiled, or cannot run here; with `fallback` only when units of a
             device that cannot be opened can go nowhere.
+        PartError: a part does not open.
         BackendError: a part opened on another device than it is placed on.
         TargetError: a fallback target is unknown.
     """

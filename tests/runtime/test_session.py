@@ -13,7 +13,7 @@ from deepseek_core.options import CompileOptions
 from deepseek_core.package import Package
 from deepseek_core.partition import PreferenceSolver
 from deepseek_core.pipeline import compile
-from deepseek_core.runtime import Session
+from deepseek_core.runtime import PartError, Session
 from deepseek_core.target import Availability, Missing, Target, Tier
 
 X = np.array([[-1, 0.5, 2]], np.float32)
@@ -192,7 +192,7 @@ def test_parts_opened_before_a_failure_are_closed(fake, registry_of, diamond):
 
     package, registry, npu, cpu = two_targets(fake, registry_of, diamond)
     cpu.wrap = fail
-    with pytest.raises(OSError, match="no device"):
+    with pytest.raises(PartError, match="part1_cpu on cpu:host cannot be opened: OSError: no device"):
         Session(package, registry)
     assert [e.closed for e in npu.opened] == [1]
 

@@ -158,7 +158,7 @@ def _exact(problem: PartitionProblem, objective: Objective, seconds: float) -> O
     if answer.bound == np.inf:
         raise _impossible(problem, certain=True)
     if best is not None:
-        best = replace(best, bound=min(max(floor, best.bound), best.value))
+        best = replace(best, bound=min(max(floor, best.bound), best.value), proof=proof)
         if best.gap == 0.0:
             return best
     slots = _slots(problem, objective, best, floor)
