@@ -13,7 +13,7 @@ from deepseek_backend_npu.emulator.isa import Round, Upscale
 from deepseek_backend_npu.emulator.kernel import Kernel
 from deepseek_backend_npu.emulator.memory import Memory
 from deepseek_backend_npu.emulator.scaling import rescale, wrap
-from deepseek_backend_npu.emulator.stream import Registers
+from deepseek_backend_npu.emulator.stream import Registers, known
 from deepseek_backend_npu.emulator.weights import Order, Scales, decode, scales_of
 
 __all__ = ["Convolution", "padded", "upscaled", "weight_ranges"]
@@ -108,7 +108,7 @@ class Convolution:
 
     def _finish(self, sums: Integers, scales: Scales) -> Integers:
         bits = _ACCUMULATOR_BITS.get(self.registers["ACC_FORMAT"] & 3, 32)
-        rounding = Round(self.registers["OFM_PRECISION"] >> 14 & 3)
+        rounding = known(Round, self.registers["OFM_PRECISION"] >> 14 & 3)
         return rescale(wrap(sums, bits) + scales.bias, scales.scale, scales.shift, rounding)
 
 

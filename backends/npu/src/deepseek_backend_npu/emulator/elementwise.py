@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from deepseek_backend_npu.emulator.isa import Elementwise, Round, ScaleMode
 from deepseek_backend_npu.emulator.output import scaled
 from deepseek_backend_npu.emulator.scaling import rescale, wrap
-from deepseek_backend_npu.emulator.stream import Registers
+from deepseek_backend_npu.emulator.stream import Registers, known
 
 __all__ = ["UNARY", "combine"]
 
@@ -60,7 +60,7 @@ def _unary(registers: Registers, mode: Elementwise, a: Integers) -> Integers:
 def _common_scale(registers: Registers, a: Integers, b: Integers, itemsize: int) -> tuple[Integers, Integers]:
     """Operands of a sum at one scale: both by 16 bits, or one by 32 bits and the other by a fixed shift."""
     precision = registers["IFM_PRECISION"]
-    mode, rounding = ScaleMode(precision >> 8 & 3), Round(precision >> 14 & 3)
+    mode, rounding = known(ScaleMode, precision >> 8 & 3), known(Round, precision >> 14 & 3)
     scale, shift = registers["OPA_SCALE"], registers.upper("OPA_SCALE") & 63
     if mode is ScaleMode.BOTH_16:
         return a * (scale & 0xFFFF), b * (registers["OPB_SCALE"] & 0xFFFF)
@@ -72,6 +72,6 @@ def _common_scale(registers: Registers, a: Integers, b: Integers, itemsize: int)
 
 def _shift_right(registers: Registers, a: Integers, b: Integers) -> Integers:
     a, b = np.broadcast_arrays(a, b)
-    if Round(registers["OFM_PRECISION"] >> 14 & 3) is Round.NATURAL:
+    if known(Round, registers["OFM_PRECISION"] >> 14 & 3) is Round.NATURAL:
         return (a + (np.int64(1) << b >> 1)) >> b
     return a >> b

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deepseek_backend_npu.emulator.isa import Format
 from deepseek_backend_npu.emulator.memory import Extent, Memory
-from deepseek_backend_npu.emulator.stream import Registers
+from deepseek_backend_npu.emulator.stream import Registers, known
 
 __all__ = ["Box", "FeatureMap"]
 
@@ -70,7 +70,7 @@ class FeatureMap:
         """The feature map `IFM`, `IFM2` or `OFM`."""
         precision = registers[f"{name}_PRECISION"]
         bits = 8 << (precision >> (1 if name == "OFM" else 2) & 3)
-        layout = Format(precision >> 6 & 3)
+        layout = known(Format, precision >> 6 & 3)
         dtype = np.dtype(f"{'i' if precision & 1 else 'u'}{bits // 8}")
         x_stride = registers.stride(f"{name}_STRIDE_X") if layout is Format.NHWC else _BRICK * dtype.itemsize
         tile = [registers[f"{name}_{size}_M1"] + 1 for size in ("HEIGHT0", "HEIGHT1", "WIDTH0")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deepseek_backend_npu.emulator.isa import Upscale
-from deepseek_backend_npu.emulator.stream import HazardError, Registers
+from deepseek_backend_npu.emulator.stream import HazardError, Registers, known
 
 __all__ = ["Kernel"]
 
@@ -47,7 +47,7 @@ class Kernel:
                 registers["IFM_PAD_BOTTOM"],
                 registers["IFM_PAD_RIGHT"],
             ),
-            Upscale(registers["IFM_UPSCALE"]),
+            known(Upscale, registers["IFM_UPSCALE"]),
             bool(word >> 2 & 1),
         )
 

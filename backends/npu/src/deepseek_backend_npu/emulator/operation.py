@@ -16,7 +16,7 @@ from deepseek_backend_npu.emulator.memory import Memory
 from deepseek_backend_npu.emulator.output import activate, uses_table
 from deepseek_backend_npu.emulator.pooling import pool
 from deepseek_backend_npu.emulator.shram import Tables, check_layout
-from deepseek_backend_npu.emulator.stream import HazardError, Step
+from deepseek_backend_npu.emulator.stream import HazardError, Step, known
 
 __all__ = ["Operation"]
 
@@ -43,6 +43,7 @@ class Operation:
         self._output = FeatureMap.of(registers, "OFM", self._shape)
         self._kernel = None if self._elementwise else Kernel.of(registers)
         self._inputs = (FeatureMap.of(registers, "IFM", self._input_shape()), *self._second())
+        self._check_shapes()
         self._table = uses_table(registers)
         self._blocks = registers["BLOCKDEP"]
         if self._blocks > _MOST_BLOCKS:
@@ -56,6 +57,8 @@ class Operation:
         ordering.operation(self._accesses, self._trace, self._blocks, memory)
         registers = self._step.registers
         values = self._compute(memory)
+        if values.shape != self._shape:
+            raise HazardError(f"computes {values.shape} where the output has {self._shape}")
         self._output.write(memory, activate(registers, values, self._output, tables))
         if self._table is None:
             tables.overwritten()
@@ -67,13 +70,15 @@ class Operation:
             return self._combine(x - source.zero, memory)
         size = (self._seen(0), self._seen(1))
         if self._step.opcode is Opcode.POOL:
-            return pool(registers, Pooling(self._step.parameter), upscaled(x, self._kernel, size), source, self._shape)
+            return pool(
+                registers, known(Pooling, self._step.parameter), upscaled(x, self._kernel, size), source, self._shape
+            )
         image = padded(upscaled(x - source.zero, self._kernel, size), self._kernel)
         depthwise, wide = self._step.opcode is Opcode.DEPTHWISE, source.dtype.itemsize == 2
         return Convolution(self._device, registers, self._kernel, self._shape, depthwise, wide).run(memory, image)
 
     def _combine(self, a: NDArray[np.int64], memory: Memory) -> NDArray[np.int64]:
-        registers, mode = self._step.registers, Elementwise(self._step.parameter)
+        registers, mode = self._step.registers, known(Elementwise, self._step.parameter)
         itemsize = self._inputs[0].dtype.itemsize
         if mode in UNARY:
             return combine(registers, mode, a, None, itemsize)
@@ -86,6 +91,17 @@ class Operation:
         return combine(registers, mode, a, b, itemsize)
 
     # What it reads
+
+    def _check_shapes(self) -> None:
+        """Sizes are derived from the output's, but for the input's depth."""
+        shape = self._inputs[0].shape
+        if min(shape) < 1:
+            raise HazardError(f"reads an input of {shape}")
+        wanted = 1 if self._pooling() is Pooling.REDUCE_SUM else shape[2]
+        if self._step.opcode is not Opcode.CONV and self._shape[2] != wanted:
+            raise HazardError(f"reads {shape[2]} channels and writes {self._shape[2]}")
+        if self._kernel is not None and (self._seen(0) < 1 or self._seen(1) < 1):
+            raise HazardError("a window without an input")
 
     def _input_shape(self) -> tuple[int, int, int]:
         depth = self._step.registers["IFM_DEPTH_M1"] + 1
@@ -101,7 +117,7 @@ class Operation:
 
     def _second(self) -> tuple[FeatureMap, ...]:
         registers = self._step.registers
-        if not self._elementwise or Elementwise(self._step.parameter) in UNARY:
+        if not self._elementwise or known(Elementwise, self._step.parameter) in UNARY:
             return ()
         broadcast = registers["IFM2_BROADCAST"]
         if broadcast & _SCALAR:
@@ -163,7 +179,7 @@ class Operation:
         return self._inputs[1].shape != (1, 1, 1) or self._inputs[0].dtype.itemsize > 2
 
     def _pooling(self) -> Pooling | None:
-        return Pooling(self._step.parameter) if self._step.opcode is Opcode.POOL else None
+        return known(Pooling, self._step.parameter) if self._step.opcode is Opcode.POOL else None
 
     def _check_buffers(self) -> None:
         registers, block = self._step.registers, self._output_block()

@@ -11,7 +11,7 @@ from deepseek_backend_npu.emulator.feature_map import FeatureMap
 from deepseek_backend_npu.emulator.isa import ClipRange, Round
 from deepseek_backend_npu.emulator.scaling import rescale, wrap
 from deepseek_backend_npu.emulator.shram import Tables
-from deepseek_backend_npu.emulator.stream import HazardError, Registers
+from deepseek_backend_npu.emulator.stream import HazardError, Registers, known
 
 __all__ = ["activate", "scaled", "uses_table"]
 
@@ -29,7 +29,7 @@ def scaled(registers: Registers, values: Integers) -> Integers:
     if not precision >> 8 & 1:
         return values
     scale, shift = registers["OFM_SCALE"], registers.upper("OFM_SCALE") & 63
-    return rescale(values, scale, shift, Round(precision >> 14 & 3))
+    return rescale(values, scale, shift, known(Round, precision >> 14 & 3))
 
 
 def uses_table(registers: Registers) -> int | None:
@@ -57,7 +57,7 @@ def activate(registers: Registers, values: Integers, output: FeatureMap, tables:
 
 
 def _bounds(registers: Registers, output: FeatureMap, looks_up: bool) -> tuple[int | None, int | None]:
-    clip = ClipRange(registers["ACTIVATION"] >> 12 & 7)
+    clip = known(ClipRange, registers["ACTIVATION"] >> 12 & 7)
     if clip is ClipRange.OUTPUT and output.dtype.itemsize > 2:
         return None, None
     info = np.iinfo(output.dtype) if clip is ClipRange.OUTPUT else None

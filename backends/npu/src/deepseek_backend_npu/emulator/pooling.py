@@ -10,7 +10,7 @@ from deepseek_backend_npu.emulator.isa import Pooling, Round
 from deepseek_backend_npu.emulator.kernel import Kernel
 from deepseek_backend_npu.emulator.output import scaled
 from deepseek_backend_npu.emulator.scaling import rescale, wrap
-from deepseek_backend_npu.emulator.stream import HazardError, Registers
+from deepseek_backend_npu.emulator.stream import HazardError, Registers, known
 
 __all__ = ["pool"]
 
@@ -60,6 +60,8 @@ def _ragged(
     """Sums divided by as many elements as the window has inside the image: the hardware scales by the reciprocal."""
     inside = np.ones((size[0], size[1], 1), np.int64)
     counts = sum(_taps(inside, kernel, shape, 0), np.zeros((shape[0], shape[1], 1), np.int64))
+    if int(counts.min()) < 1:
+        raise HazardError("an average over nothing: a window lies in the pads")
     bits = np.array([int(count - 1).bit_length() for count in counts.reshape(-1)]).reshape(counts.shape)
     scale = ((1 << 30) + 1 << bits) // counts
-    return rescale(total, scale, 30 + bits, Round(registers["OFM_PRECISION"] >> 14 & 3))
+    return rescale(total, scale, 30 + bits, known(Round, registers["OFM_PRECISION"] >> 14 & 3))

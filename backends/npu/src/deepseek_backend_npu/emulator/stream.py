@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +13,11 @@ from numpy.typing import NDArray
 from deepseek_backend_npu.emulator.isa import REGISTERS, WIDE_REGISTERS, Opcode
 from deepseek_core.errors import BackendError
 
-__all__ = ["HazardError", "Registers", "Step", "decode"]
+__all__ = ["HazardError", "Registers", "Step", "decode", "known"]
 
 _OPCODE, _KIND, _WIDE = 0x3FF, 0xC000, 0x4000
 _SIGN = 1 << 39
+Kind = TypeVar("Kind", bound=IntEnum)
 
 
 class HazardError(BackendError):
@@ -22,6 +25,18 @@ class HazardError(BackendError):
 
     def __init__(self, message: str) -> None:
         super().__init__(f"hazard: {message}", fix="compile the model again")
+
+
+def known(kind: type[Kind], value: int) -> Kind:
+    """A number of the instruction set.
+
+    Raises:
+        HazardError: it has none like that.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        raise HazardError(f"{kind.__name__} {value} does not exist") from None
 
 
 class Registers:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek_backend_npu.emulator.stream import HazardError
 from deepseek_backend_npu.worker import call
 
 __all__ = ["Order", "Scales", "decode", "positions", "scales_of"]
@@ -111,9 +112,10 @@ def decode(data: bytes, order: Order) -> NDArray[np.float32]:
     stream = np.frombuffer(values, np.int16)
     places = positions(order)
     weights = np.zeros((order.outputs, *order.kernel, order.inputs), np.float32)
-    count = min(len(places), len(stream))
-    used = places[:count] >= 0
-    weights.reshape(-1)[places[:count][used]] = stream[:count][used]
+    used = np.flatnonzero(places >= 0)
+    if used.size and used[-1] >= len(stream):
+        raise HazardError(f"a stream of {len(stream)} weights ends before its last one, at {used[-1]}")
+    weights.reshape(-1)[places[used]] = stream[used]
     return weights
 
 

@@ -77,7 +77,9 @@ def _conv(unit: Unit, emitter: Emitter) -> None:
     image = as_image(emitter, emitter.codes(x, channels_last(rank)))
     zero = scale_zero(x)[1]
     kernels = spread_kernel(weights.reshape(*weights.shape[:2], *window.kernel), window)
-    image, window = exact_input(emitter, image, window.narrow(), zero)
+    multiplier = len(weights) // unit.node.attributes.get_int("group", 1)
+    longest = 0 if weights.shape[1] == 1 and multiplier > 1 else None
+    image, window = exact_input(emitter, image, window.narrow(), zero, longest=longest)
     scales = np.broadcast_to(factors(x, weight, y), (len(weights),))
     _define(emitter, unit, _grouped(emitter, unit, image, kernels, window=window, scales=scales))
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from deepseek_backend_npu.lowering import convolution, elementwise, matrix, moves, pooling, resize, softmax, tables
 from deepseek_backend_npu.lowering.conversion import Conversions
-from deepseek_backend_npu.lowering.emitter import Emitter
+from deepseek_backend_npu.lowering.emitter import Emitter, shape_of
 from deepseek_backend_npu.lowering.limits import problem
 from deepseek_backend_npu.lowering.program import Lowered
 from deepseek_backend_npu.tosa import Graph
-from deepseek_core import QuantizedModel, Unit
+from deepseek_core import QuantizedModel, TensorInfo, Unit
 from deepseek_core.errors import BackendError
 
 __all__ = ["LOWERINGS", "lower"]
@@ -50,11 +50,20 @@ def lower(model: QuantizedModel, *, every_tensor: bool = False) -> Lowered:
         else:
             _lower(unit, emitter)
         if every_tensor and unit.op not in ("QuantizeLinear", "DequantizeLinear"):
-            for operand in unit.outputs:
-                emitter.result(operand.value)
+            _show(unit, emitter)
     for value in model.graph.outputs:
         emitter.result(value)
     return lowered
+
+
+def _show(unit: Unit, emitter: Emitter) -> None:
+    """Make the unit's codes outputs of the part."""
+    lowered = emitter.lowered
+    for operand in unit.outputs:
+        emitter.result(operand.value)
+        info = TensorInfo(operand.value.name or "", str(operand.dtype), shape_of(operand))
+        if info.name not in {known.name for known in lowered.outputs}:
+            lowered.outputs = (*lowered.outputs, info)
 
 
 def _lower(unit: Unit, emitter: Emitter) -> None:

@@ -121,7 +121,7 @@ def exact_input(
     """The part of [N, H, W, C] that is read, and the window over it.
 
     Pads as long as the window become codes of their own, since the hardware's pads lie within one; so do those above
-    `longest`, and those of several samples: Vela 5.2.0 misplaces them where it also fuses a slice in front.
+    `longest`, and those of several samples: Vela 5.2.0 misplaces some where it cuts a tensor up itself.
     """
     exact, used = window.exact((x.shape[1], x.shape[2]))
     x = emitter.slice(x, (0, 0, 0, 0), (x.shape[0], *used, x.shape[3]))

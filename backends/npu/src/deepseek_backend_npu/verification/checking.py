@@ -13,8 +13,8 @@ from deepseek_backend_npu.claims import claim
 from deepseek_backend_npu.compiler import compile_model
 from deepseek_backend_npu.container import Container
 from deepseek_backend_npu.runtime import NpuExecutable
-from deepseek_backend_npu.sampling import Sample
-from deepseek_core import CompileOptions, QuantizedModel, Target, Unit
+from deepseek_backend_npu.verification.sampling import Sample
+from deepseek_core import CompileOptions, Target, Unit
 from deepseek_core.errors import DeepseekError
 
 __all__ = ["Verdict", "check", "run_both"]
@@ -74,8 +74,3 @@ def run_both(
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     """Outputs of the emulator and of Arm's model."""
     return NpuExecutable(container).run(feeds), NpuExecutable(replace(container, tier="reference")).run(feeds)
-
-
-def layers(model: QuantizedModel) -> list[str]:
-    """Names of the codes that the model's units compute."""
-    return [operand.value.name or "" for unit in model.units() for operand in unit.outputs]

@@ -1,0 +1,1 @@
+"""How the backend checks itself: random units against the compiler, mutated programs against the emulator."""

@@ -1,0 +1,62 @@
+"""Options: what a user may choose, and the one line for what there is not."""
+
+import pytest
+
+from deepseek_backend_npu.devices import DEVICES, MEMORY_MODES, SYSTEMS, device_of
+from deepseek_backend_npu.settings import Settings
+from deepseek_core import Target
+from deepseek_core.errors import ConfigError, TargetError
+
+U55 = DEVICES["ethos-u55-128"]
+
+
+def test_defaults_are_the_devices() -> None:
+    for device in DEVICES.values():
+        settings = Settings.read({}, device)
+        assert SYSTEMS[settings.system].family == device.family
+        assert device.family in MEMORY_MODES[settings.memory]
+
+
+def test_auto_stands_for_every_choice_defaults_first() -> None:
+    candidates = Settings.read({}, U55).candidates()
+    assert len(candidates) == len(set(candidates)) == 8
+    assert (candidates[0].optimize, candidates[0].cascading, candidates[0].buffering) == ("performance", "on", "on")
+
+
+def test_a_choice_leaves_fewer_candidates() -> None:
+    chosen = Settings.read({"optimize": "Size", "cascading": "off"}, U55)
+    assert {(c.optimize, c.cascading) for c in chosen.candidates()} == {("size", "off")}
+
+
+@pytest.mark.parametrize(("text", "size"), [("1000", 1000), ("384K", 384 * 1024), ("2MiB", 2 << 20), ("0", 0)])
+def test_sizes(text, size) -> None:
+    assert Settings.read({"sram": text}, U55).sram == size
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"speed": "fast"}, "no option 'speed'"),
+        ({"system": "Ethos_U65_High_End"}, "Ethos_U65_High_End"),
+        ({"memory": "Dedicated_Sram"}, "Dedicated_Sram"),
+        ({"optimize": "everything"}, "everything"),
+        ({"sram": "many"}, "many"),
+        ({"sram": "-1"}, "-1"),
+    ],
+)
+def test_what_there_is_not_is_refused_with_what_there_is(extra, said) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        Settings.read(extra, U55)
+    assert caught.value.fix
+
+
+def test_the_command_stream_of_u85_is_not_emulated() -> None:
+    with pytest.raises(ConfigError, match="U85"):
+        Settings.read({"tier": "emulated"}, DEVICES["ethos-u85-256"])
+
+
+def test_unknown_variants_and_features_are_target_errors() -> None:
+    with pytest.raises(TargetError, match="ethos-u99"):
+        device_of(Target("npu", "ethos-u99"))
+    with pytest.raises(TargetError, match="sparse"):
+        device_of(Target("npu", "ethos-u55-128", ("sparse",)))
