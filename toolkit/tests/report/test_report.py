@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from deepseek.quantization import Quantizer
 from deepseek.quantization.execution import Runner
+from deepseek.quantization.notes import Note
 from deepseek.quantization.report import Attempt, Layer, QuantizationReport
 from deepseek.quantization.report.figures import decibels, size
 from deepseek.quantization.report.spread import spreads_of
@@ -167,7 +168,10 @@ def test_the_page_is_whole_and_needs_nothing_else(network) -> None:
 def test_names_cannot_break_the_page() -> None:
     evil = '<script>alert("x")</script>'
     attempt = Attempt(evil, evil, 1.0, (None, 3.0), (None, None), evil)
-    html = report(layer(evil, reason=evil), name=evil, notes=(evil,), attempts=(attempt,), steps=(evil,)).html()
+    said = (Note(evil, evil, evil, {evil: 1.0}),)
+    html = report(
+        layer(evil, reason=evil), name=evil, notes=(evil,), log=said, attempts=(attempt,), steps=(evil,)
+    ).html()
     assert "<script" not in html
     Page().feed(html)
 

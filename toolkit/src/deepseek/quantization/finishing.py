@@ -74,7 +74,9 @@ def report_on(
     samples = list(islice(samples, _SAMPLES))
     outputs, agreement = _outputs(work, model, samples)
     applied: Any = model.metadata["recipe"]
-    layers = layers_of(work.model, model, samples, applied["skipped"], registry=work.registry, progress=work.progress)
+    layers = layers_of(
+        work.origin, work.model, model, samples, applied["skipped"], registry=work.registry, progress=work.progress
+    )
     noisiest = tuple(layer.output for layer in _noisiest(layers))
     return QuantizationReport(
         name,
@@ -88,6 +90,7 @@ def report_on(
         size_of(work.origin),
         size_of(model),
         tuple(_words(spec.to_json()) for spec in recipe.steps),
+        work.log,
         found.attempts,
         found.reference,
         found.value,

@@ -56,6 +56,7 @@ class Layer:
 
 
 def layers_of(
+    origin: QuantizedModel,
     model: QuantizedModel,
     quantized: QuantizedModel,
     samples: Collection[Feeds],
@@ -67,13 +68,17 @@ def layers_of(
     """Layers in the order of the model, bodies of control flow included.
 
     Args:
-        model: the float model that was quantized.
+        origin: the float model.
+        model: the float model as steps left it: some values scaled, biases corrected.
         quantized: the result.
         samples: to measure noise on.
         skipped: name of a unit, or of its node → why it stayed in float.
     """
-    found = compare(model, quantized, samples, registry=registry, progress=progress)
-    noise = {tensor.name: tensor.sqnr for tensor in found.tensors}
+    noise: dict[str, float] = {}
+    # A scaled value is itself in the edited model only; one behind a corrected bias is nearer to the origin.
+    for reference in {id(origin): origin, id(model): model}.values():
+        for tensor in compare(reference, quantized, samples, registry=registry, progress=progress).tensors:
+            noise[tensor.name] = max(noise.get(tensor.name, -math.inf), tensor.sqnr)
     now = {unit.name: unit for unit in quantized.all_units()}
     return tuple(
         _layer(unit, now[unit.name], noise, skipped)

@@ -26,7 +26,8 @@ _FULL = 50.0
 def page(report: QuantizationReport) -> str:
     """The whole document."""
     style = files(__package__).joinpath("report.css").read_text(encoding="utf-8")
-    body = "\n".join((*_head(report), *_plots(report), *_spreads(report), *_search(report), *_layers(report)))
+    sections = (_head, _plots, _spreads, _search, _log, _layers)
+    body = "\n".join(line for section in sections for line in section(report))
     title = escape(f"{report.name}, quantized")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -122,6 +123,19 @@ def _search(report: QuantizationReport) -> Iterator[str]:
     if report.steps:
         shown = "\n".join(report.steps)
         yield f'<h2>Steps of the recipe</h2><div class="card"><pre>{escape(shown)}</pre></div>'
+
+
+def _log(report: QuantizationReport) -> Iterator[str]:
+    if not report.log:
+        return
+    yield f'<h2>What the steps did</h2><details class="card"><summary>{len(report.log)} notes</summary>'
+    yield '<div class="scroll"><table><thead><tr><th>step</th><th>of</th><th>note</th></tr></thead><tbody>'
+    for note in report.log:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in note.figures.items())
+        told = "; ".join(filter(None, (note.text, figures)))
+        yield f'<tr><td>{escape(note.step)}</td><td class="name">{escape(note.subject)}</td>'
+        yield f"<td>{escape(told)}</td></tr>"
+    yield "</tbody></table></div></details>"
 
 
 def _attempt(attempt: Attempt, *, asked: bool) -> str:

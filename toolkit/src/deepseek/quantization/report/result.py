@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from deepseek.quantization.notes import Note
 from deepseek.quantization.report.layers import Layer
 from deepseek.quantization.report.spread import Spread
 from deepseek_core.atomic import atomic_write
@@ -53,6 +54,7 @@ class QuantizationReport:
         agreement: share of positions whose largest output is the same as in float.
         float_bytes, bytes: of all constants, before and after.
         steps: of the recipe, in words.
+        log: what the steps said about their work.
         attempts: what the search tried, in order.
         reference, value: what `evaluate` says of the float and of the quantized network; None without one.
         shortfall: what of the accuracy budget was missed, in words; None where it was met, or there was none.
@@ -72,6 +74,7 @@ class QuantizationReport:
     float_bytes: int
     bytes: int
     steps: tuple[str, ...] = ()
+    log: tuple[Note, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     reference: float | None = None
     value: float | None = None
