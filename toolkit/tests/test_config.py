@@ -7,7 +7,7 @@ import json
 import numpy as np
 import onnx
 import pytest
-from deepseek.quantization import QuantizationRecipe, Quantizer, QuantizerConfig
+from deepseek.quantization import QuantizationRecipe, QuantizationWarning, Quantizer, QuantizerConfig
 
 from deepseek_core.errors import ConfigError
 
@@ -144,3 +144,12 @@ def test_settings_are_part_of_the_recipe(onnx_network, onnx_samples, tmp_path) -
     assert recipe.config == QuantizerConfig(2, None, ("conv+relu",))
     again = Quantizer(onnx_network, calibration=onnx_samples, recipe=recipe, progress=False).optimize()
     assert again.model.digest() == network.model.digest()
+    assert again.report.notes == ()
+
+
+def test_a_recipe_goes_over_the_environment_and_says_so(onnx_network, onnx_samples, monkeypatch) -> None:
+    monkeypatch.setenv("DS_CONFIG", '{"batch_size": 2}')
+    quantizer = Quantizer(onnx_network, calibration=onnx_samples, recipe=QuantizationRecipe(), progress=False)
+    with pytest.warns(QuantizationWarning, match="DS_CONFIG is not used"):
+        network = quantizer.optimize()
+    assert network.model.inputs[0].shape == ("N", 3, 8, 8)

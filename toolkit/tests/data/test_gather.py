@@ -57,7 +57,7 @@ FORMS = {
 def test_every_form_gives_the_same_rows(network, onnx_samples, form: str) -> None:
     gathered, rows = read(network, FORMS[form](onnx_samples))
     np.testing.assert_array_equal(rows, onnx_samples)
-    assert (gathered.rows, gathered.more) == (24, False)
+    assert (gathered.rows, gathered.note) == (24, "")
 
 
 def test_a_shuffled_loader_is_read_once(network, onnx_samples) -> None:
@@ -70,7 +70,8 @@ def test_a_shuffled_loader_is_read_once(network, onnx_samples) -> None:
 
 def test_endless_data_is_read_up_to_the_limit(network) -> None:
     gathered, rows = read(network, Endless(), limit=10)
-    assert (gathered.rows, gathered.more, len(rows)) == (10, True, 10)
+    assert (gathered.rows, len(rows)) == (10, 10)
+    assert gathered.note == "calibrated on the first 10 samples; max_samples= takes more"
 
 
 def test_a_buffer_that_is_filled_again_is_copied(network) -> None:
@@ -143,9 +144,11 @@ def test_samples_that_differ_in_their_axes(network) -> None:
 
 
 def test_a_folder_is_read_evenly(network, shelf) -> None:
-    gathered = from_folder(Folder(shelf / "samples", limit=6), network.model.inputs, None, silent)
-    assert gathered.rows == 6
-    assert from_folder(Folder(shelf / "samples"), network.model.inputs, 5, silent).rows == 5
+    chosen = from_folder(Folder(shelf / "samples", limit=6), network.model.inputs, 5, silent)
+    assert (chosen.rows, chosen.note) == (6, "")
+    capped = from_folder(Folder(shelf / "samples"), network.model.inputs, 5, silent)
+    assert (capped.rows, capped.note.split(";")[0]) == (5, "calibrated on 5 of 24 files, spread evenly")
+    assert from_folder(Folder(shelf / "samples"), network.model.inputs, 24, silent).note == ""
     with pytest.raises(CalibrationError, match="nowhere"):
         from_folder(Folder(shelf / "nowhere"), network.model.inputs, None, silent)
 

@@ -94,7 +94,6 @@ def _quantized(model: Path, options: dict[str, Any]) -> QuantizedNetwork:
         recipe=options["recipe"],
         config=None if options["config"] is None else QuantizerConfig.parse(options["config"]),
         method_options=calibrator_options(options["settings"]),
-        max_samples=None,
         resume=options["resume"],
         seed=options["seed"],
         name=model.stem,

@@ -15,7 +15,7 @@ from deepseek.quantization.data.gather import Gathered, fitted, from_folder, gat
 from deepseek.quantization.data.synthesis import synthesised
 from deepseek.quantization.frontends import Network, Tensors, open_onnx
 from deepseek.quantization.frontends.arrays import is_module
-from deepseek_core import Feeds, QuantizedModel
+from deepseek_core import Feeds
 from deepseek_core.errors import CalibrationError, ConfigError
 from deepseek_core.options import Progress
 
@@ -130,12 +130,6 @@ class Opener:
             sizes = {name: array.shape for name, array in (example or {}).items()}
             samples, note = synthesised(network, sizes, self.seed, self.progress)
             found = Gathered(samples, sum(rows_of(sample) or 1 for sample in samples))
-            return Opened(network, _fit(found, network.model), found.rows, (*network.notes, note), made_up=True)
-        notes = network.notes
-        if gathered.more:
-            notes = (*notes, f"calibrated on the first {gathered.rows} samples; max_samples= takes more")
-        return Opened(network, _fit(gathered, network.model), gathered.rows, notes)
-
-
-def _fit(gathered: Gathered, model: QuantizedModel) -> Collection[Feeds]:
-    return fitted(gathered, model)
+            return Opened(network, fitted(found, network.model), found.rows, (*network.notes, note), made_up=True)
+        notes = (*network.notes, *filter(None, (gathered.note,)))
+        return Opened(network, fitted(gathered, network.model), gathered.rows, notes)

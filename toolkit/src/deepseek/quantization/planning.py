@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deepseek.quantization.config import QuantizerConfig
+from deepseek.quantization.config import VARIABLE, QuantizerConfig
 from deepseek.quantization.precision import Precision
 from deepseek.quantization.recipe import QuantizationRecipe
 from deepseek.quantization.run import start
@@ -25,6 +25,7 @@ __all__ = [
     "given_recipe",
     "refuse_beside_recipe",
     "refuse_empty",
+    "unused_settings",
 ]
 
 AUTO, PLAIN = "auto", "plain"
@@ -118,6 +119,13 @@ def refuse_beside_recipe(arguments: Mapping[str, Any]) -> None:
     given = next((name for name, value in arguments.items() if value is not None), None)
     if given is not None:
         raise ConfigError(f"{given}= beside a recipe, which decides it", fix="leave it out, or change the recipe")
+
+
+def unused_settings(recipe: QuantizationRecipe | None) -> tuple[str, ...]:
+    """A note where the environment has settings that a given recipe does not."""
+    if recipe is None or QuantizerConfig.read() in (QuantizerConfig(), recipe.config):
+        return ()
+    return (f"{VARIABLE} is not used: the recipe decides",)
 
 
 def base_recipe(model: QuantizedModel, wish: Wish, registry: Registry) -> QuantizationRecipe:

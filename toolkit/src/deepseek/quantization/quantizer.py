@@ -22,6 +22,7 @@ from deepseek.quantization.planning import (
     given_recipe,
     refuse_beside_recipe,
     refuse_empty,
+    unused_settings,
 )
 from deepseek.quantization.precision import Precision
 from deepseek.quantization.quantized import NetworkRunner, QuantizedNetwork
@@ -66,7 +67,7 @@ class Quantizer:
             file, which decides everything but the model and the samples.
         config: settings of the result, as in the environment variable `DS_CONFIG`, over which it goes.
         method_options: of the method, for example `{"percentile": 99.99}`.
-        max_samples: most calibration samples to read; None for all.
+        max_samples: most calibration samples to read, or files of a folder, spread evenly; None for all.
         resume: folder for the results of finished trials of the search, so that it can go on after an interruption.
         seed: of everything random.
         progress: True for a bar on a terminal, False for none, or a function that is told about the work.
@@ -138,7 +139,8 @@ class Quantizer:
         began = time.perf_counter()
         with self._telling() as progress:
             opened = self._opened(progress)
-            for note in opened.notes:
+            notes = (*opened.notes, *unused_settings(self._given))
+            for note in notes:
                 warnings.warn(note, QuantizationWarning, stacklevel=2)
             recipe = self._recipe(opened)
             found = self._found(opened, recipe, progress)
@@ -151,7 +153,7 @@ class Quantizer:
                 opened.samples,
                 name=self._name or opened.network.name,
                 rows=opened.rows,
-                notes=opened.notes,
+                notes=notes,
                 seconds=seconds,
             )
             result = fixed(model, found.recipe.config.batch_size)

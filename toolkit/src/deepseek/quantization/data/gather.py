@@ -19,6 +19,7 @@ from deepseek_core.options import Progress
 
 __all__ = ["Gathered", "fitted", "from_folder", "gather"]
 
+_MORE = "max_samples= takes more"
 _LEAST, _MOST = 16, 8
 """As many samples as searches like to divide, and rows of one that is cut."""
 
@@ -30,12 +31,12 @@ class Gathered:
     Attributes:
         samples: all that were read.
         rows: how many rows they have.
-        more: reading stopped at the limit; there may be more.
+        note: that there are, or may be, more than the limit let in; empty where all were read.
     """
 
     samples: SampleStore
     rows: int
-    more: bool = False
+    note: str = ""
 
     def largest(self) -> Tensors:
         """The sample with the most elements."""
@@ -70,36 +71,39 @@ def gather(elements: Iterable[Any], calls: Calls, limit: int | None, progress: P
     Raises:
         CalibrationError: there is no element, or one is no sample of the network.
     """
-    store, rows, more = SampleStore(), 0, False
+    store, rows, cut = SampleStore(), 0, False
     for number, element in enumerate(elements):
         if limit is not None and rows >= limit:
-            more = True
+            cut = True
             break
         sample = calls.element(element, number)
         count = rows_of(sample) or 1
         if limit is not None and rows + count > limit:
-            sample, count, more = _first(sample, limit - rows), limit - rows, True
+            sample, count, cut = _first(sample, limit - rows), limit - rows, True
         store.add(sample)
         rows += count
         progress(f"reading calibration data, {rows} samples", min(rows / limit, 1.0) if limit else 0.0)
     if not len(store):
         raise CalibrationError("the calibration data holds no sample", fix="give at least one; 100 to 500 are usual")
-    return Gathered(store, rows, more)
+    return Gathered(store, rows, f"calibrated on the first {rows} samples; {_MORE}" if cut else "")
 
 
 def from_folder(folder: Folder, inputs: tuple[TensorInfo, ...], limit: int | None, progress: Progress) -> Gathered:
-    """Read a folder; with more files than the limit, files spread evenly over it.
+    """Read a folder: its own limit of files, or `limit` where it has none, spread evenly.
 
     Raises:
         CalibrationError: nothing usable is there, or a file does not fit the inputs.
     """
-    most = min((n for n in (folder.limit, limit) if n is not None), default=None)
-    source = Samples(Path(folder.path), inputs, folder.images, limit=most)
+    path, wanted = Path(folder.path), limit if folder.limit is None else folder.limit
+    source = Samples(path, inputs, folder.images, limit=wanted)
     store, total = SampleStore(), len(source)
     for number, sample in enumerate(source, start=1):
         store.add(sample)
         progress(f"reading calibration data, sample {number} of {total}", number / total)
-    return Gathered(store, sum(rows_of(sample) or 1 for sample in store))
+    rows, files = sum(rows_of(sample) or 1 for sample in store), len(Samples(path, inputs).files)
+    left_out = folder.limit is None and len(source.files) < files
+    told = f"calibrated on {len(source.files)} of {files} files, spread evenly; {_MORE}"
+    return Gathered(store, rows, told if left_out else "")
 
 
 def fitted(gathered: Gathered, model: QuantizedModel) -> Collection[Feeds]:
