@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from deepseek_core import CalibratorSpec, QParams, QuantizedModel, QuantScheme, Recipe, TensorRecipe
 from deepseek_core.calibration import Calibration, TensorStats, activation_qparams, calibrator
@@ -17,9 +18,18 @@ __all__ = ["Numbers", "part"]
 Key = tuple[str, int]
 
 
-def part(model: QuantizedModel, inputs: Sequence[str], outputs: Sequence[str]) -> QuantizedModel:
-    """What computes `outputs` from `inputs`, values of the main graph; a model that can be changed."""
+def part(model: QuantizedModel, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> QuantizedModel:
+    """What computes `outputs` from `inputs`, values of the main graph; a model that can be changed.
+
+    Args:
+        model: whole.
+        inputs: an example of each; types that the model does not tell are taken from there.
+        outputs: names.
+    """
     graph = ir.convenience.extract(model.graph, list(inputs), list(outputs))
+    for value in graph.inputs:
+        if value.type is None:
+            value.type = ir.TensorType(ir.DataType.from_numpy(inputs[value.name or ""].dtype))
     return QuantizedModel(ir.Model(graph, ir_version=model.model.ir_version))
 
 

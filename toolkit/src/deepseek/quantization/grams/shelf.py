@@ -26,6 +26,7 @@ class Shelf:
     def __init__(self, limit: int) -> None:
         self._limit, self._used = limit, 0
         self._kept: dict[int, Tensors] = {}
+        self._filed: dict[int, tuple[str, ...]] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def put(self, number: int, tensors: Tensors) -> None:
@@ -38,14 +39,14 @@ class Shelf:
             return
         names = {f"{position}": array for position, array in enumerate(tensors.values())}
         np.savez(self._path(number), allow_pickle=False, **names)
-        self._names = tuple(tensors)
+        self._filed[number] = tuple(tensors)
 
     def get(self, number: int) -> Tensors:
         """The tensors of sample `number`."""
         if number in self._kept:
             return self._kept[number]
         with np.load(self._path(number), allow_pickle=False) as file:
-            return {name: file[f"{position}"] for position, name in enumerate(self._names)}
+            return {name: file[f"{position}"] for position, name in enumerate(self._filed[number])}
 
     def close(self) -> None:
         """Drop everything."""

@@ -112,9 +112,8 @@ class _Walk:
                 shelf.put(number, {name: np.asarray(sample[name]) for name in fed})
         if set(wanted) <= fed:
             return
-        inputs = tuple(name for name in fed)
         for shelf, quantized in ((self._float, False), (self._quantized, True)):
-            self._advance(shelf, inputs, wanted, quantized=quantized)
+            self._advance(shelf, wanted, quantized=quantized)
 
     def _measure(self, stage: Stage) -> list[Measured]:
         """Statistics of the stage's sites; leaves the float values behind the stage on their shelf."""
@@ -122,8 +121,8 @@ class _Walk:
         made = tuple(dict.fromkeys(site.makes for site in stage.sites))
         hidden = tuple(dict.fromkeys(site.reads for site in stage.sites if site.reads not in stage.live))
         with ExitStack() as stack:
-            probe = stack.enter_context(self._runner(stage.live, hidden, quantized=True))
-            right = stack.enter_context(self._runner(stage.live, (*made, *stage.left), quantized=False))
+            probe = stack.enter_context(self._runner(self._quantized, hidden, quantized=True))
+            right = stack.enter_context(self._runner(self._float, (*made, *stage.left), quantized=False))
             for number in range(len(self._work.samples)):
                 before = self._quantized.get(number)
                 outputs = right(self._float.get(number))
@@ -138,15 +137,17 @@ class _Walk:
 
     def _pass_on(self, stage: Stage) -> None:
         """Bring the quantized values behind the stage."""
-        self._advance(self._quantized, stage.live, stage.left, quantized=True)
+        self._advance(self._quantized, stage.left, quantized=True)
 
-    def _advance(self, shelf: Shelf, inputs: Sequence[str], outputs: Sequence[str], *, quantized: bool) -> None:
-        with self._runner(inputs, outputs, quantized=quantized) as run:
+    def _advance(self, shelf: Shelf, outputs: Sequence[str], *, quantized: bool) -> None:
+        with self._runner(shelf, outputs, quantized=quantized) as run:
             for number in range(len(self._work.samples)):
                 shelf.put(number, run(shelf.get(number)))
 
-    def _runner(self, inputs: Sequence[str], outputs: Sequence[str], *, quantized: bool) -> _Part:
+    def _runner(self, shelf: Shelf, outputs: Sequence[str], *, quantized: bool) -> _Part:
+        """Runs from what is on the shelf to `outputs`."""
         source = self._model if quantized else self._reference
+        inputs = shelf.get(0)
         computed = tuple(name for name in outputs if name not in inputs)
         model: QuantizedModel | None = None
         if computed:
