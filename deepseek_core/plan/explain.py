@@ -12,7 +12,7 @@ from deepseek_core.errors import PlacementError
 from deepseek_core.options import CompileOptions, Progress
 from deepseek_core.partition import Gates, OptimalSolver, PreferenceSolver, Problem, coverage, settle, unmet
 from deepseek_core.partition.optimal import as_problem, memory_limits
-from deepseek_core.partition.optimize import PartitionProblem, evaluate
+from deepseek_core.partition.optimize import PartitionProblem, broken_rule, evaluate
 from deepseek_core.partition.optimize import Plan as Arrays
 from deepseek_core.partition.optimize.evaluate import timing
 from deepseek_core.partition.roofline import constant_bytes, value_bytes
@@ -213,7 +213,8 @@ def _alternatives(
         try:
             greedy = settle(problem, PreferenceSolver())
             worth = evaluate(pure, _arrays(problem, greedy), solver.objective)
-            yield Alternative("by priority: the first target that takes each unit", worth, len(greedy.parts))
+            broken = broken_rule(pure, _arrays(problem, greedy)) or ""
+            yield Alternative("by priority: the first target that takes each unit", worth, len(greedy.parts), broken)
         except PlacementError as error:
             yield Alternative("by priority: the first target that takes each unit", None, 0, error.message)
     everything = (tuple(range(pure.size)),) if pure.size else ()
@@ -224,7 +225,7 @@ def _alternatives(
             yield Alternative(name, None, 0, f"it refuses {refused} of {pure.size} units")
         else:
             arrays = Arrays(np.full(pure.size, device, np.int64), everything)
-            yield Alternative(name, evaluate(pure, arrays, solver.objective), 1)
+            yield Alternative(name, evaluate(pure, arrays, solver.objective), 1, broken_rule(pure, arrays) or "")
 
 
 def _edges(problem: Problem) -> Iterator[tuple[int, tuple[int, ...], int, str]]:

@@ -135,7 +135,7 @@ class Alternative:
 
     Attributes:
         value: under the plan's objective, None when the placement is not possible.
-        note: why it is not possible, or what it is for.
+        note: why it is not possible, or which pin or limit it breaks.
     """
 
     name: str
