@@ -38,12 +38,12 @@ class Emitter:
         self.graph: Graph = lowered.graph
         self._tensors: dict[ir.Value, dict[Order, Tensor]] = {}
         self._host: set[ir.Value] = set()
-        self._feeds: list[ir.Value] = []
+        self._returned: set[ir.Value] = set()
 
     # Values
 
     def at_host(self, value: ir.Value) -> None:
-        """Declare that the host has this value: an input of the part, or the result of one of its conversions."""
+        """Declare that the host has this value before the NPU runs: an input of the part, or a conversion of one."""
         self._host.add(value)
 
     def is_at_host(self, value: ir.Value) -> bool:
@@ -77,8 +77,8 @@ class Emitter:
         return known[wanted]
 
     def result(self, value: ir.Value) -> None:
-        """Hand a value to the host."""
-        if self.is_at_host(value):
+        """Hand a value to the host, once."""
+        if value in self._host or value in self._returned:
             return
         order = self.order(value)
         if order is None:
@@ -88,7 +88,7 @@ class Emitter:
             tensor = self.copy(tensor)
         self.graph.outputs.append(tensor)
         self.lowered.results.append(Border(value.name or "", tensor.dtype, tensor.shape, order))
-        self.at_host(value)
+        self._returned.add(value)
 
     def _source(self, operand: Operand, order: Order) -> Tensor:
         value = operand.value
@@ -108,7 +108,7 @@ class Emitter:
         """Let the host convert, before the NPU runs or after."""
         steps = self.lowered.before if early else self.lowered.after
         steps.append(HostStep(quantizes, source.name or "", result.name or "", qparams))
-        self.at_host(result)
+        (self._host if early else self._returned).add(result)
 
     # Operators
 
