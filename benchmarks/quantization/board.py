@@ -82,14 +82,14 @@ class Board:
         peers = [r for r in self.results if r.precision == mine.precision and r.competes and not r.ours]
         if not peers:
             return
-        best = min(peers, key=lambda r: (self.lost(r), r.cpu))
+        best = min(peers, key=lambda r: (self.lost(r), r.time))
         clearest = max(peers, key=lambda r: r.sqnr)
         limit = 0.0 if mine.precision == "W8A8" else None
         yield Figure(f"{head}: {BEHIND}", self.lost(mine) - self.lost(best), "%", "<=", limit, best.method)
         note = f"{clearest.method} has {clearest.sqnr:.1f} dB"
         yield Figure(f"{head}: {ABOVE}", mine.sqnr - clearest.sqnr, "dB", note=note)
-        note = f"{best.method} takes {best.cpu:.0f} s of CPU time, ours {mine.cpu:.0f} s"
-        yield Figure(f"{head}: time of the best peer", best.cpu / mine.cpu, "×", ">=", 1.0, note)
+        note = f"{best.method} takes {best.time:.0f} s, ours {mine.time:.0f} s"
+        yield Figure(f"{head}: time of the best peer", best.time / mine.time, "×", ">=", 1.0, note)
 
 
 def summary(figures: Sequence[Figure]) -> Iterator[Figure]:

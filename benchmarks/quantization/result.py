@@ -18,6 +18,7 @@ from quantization.cache import code, digest, root
 from quantization.coverage import coverage
 from quantization.judge import judge
 from quantization.methods import Method
+from quantization.networks import modules
 from quantization.networks.base import Network, Prepared
 
 __all__ = ["Limits", "Result", "known", "obtain"]
@@ -63,6 +64,11 @@ class Result:
     error: str | None = None
 
     @property
+    def time(self) -> float:
+        """Seconds: the smaller of CPU and wall time, so that neither other load nor spinning threads count."""
+        return min(self.cpu, self.seconds)
+
+    @property
     def ours(self) -> bool:
         return self.method.startswith("deepseek/")
 
@@ -85,7 +91,7 @@ class _Files:
     @classmethod
     def of(cls, network: Network, prepared: Prepared, method: Method) -> _Files:
         name = f"{network.name}-{method.name.replace('/', '-')}-{digest([], method.key(), prepared.work)}"
-        judged = f"{name}-{digest([], code(_JUDGE), prepared.task)}"
+        judged = f"{name}-{digest([], code([*_JUDGE, *modules(network)]), prepared.task)}"
         folder = root()
         return cls(
             folder / "models" / f"{name}.onnx", folder / "jobs" / f"{name}.json", folder / "verdicts" / f"{judged}.json"

@@ -1,4 +1,4 @@
-"""A torch module as ONNX."""
+"""Networks as ONNX files of one opset, whether they come from torch or from older files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["OPSET", "export"]
+__all__ = ["OPSET", "export", "upgrade"]
 
 OPSET = 21
 
@@ -47,3 +47,11 @@ def export(
         )
     assert program is not None
     path.write_bytes(program.model_proto.SerializeToString())
+
+
+def upgrade(source: Path, target: Path) -> None:
+    """Write the ONNX file `source` in the opset of the others: in older ones no weight can have a scale a channel."""
+    import onnx
+    from onnx import version_converter
+
+    onnx.save(version_converter.convert_version(onnx.load(source), OPSET), target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from quantization.networks.base import (
     save_samples,
 )
 from quantization.networks.blobs import boxes
+from quantization.networks.export import upgrade
 from quantization.networks.lettering import CALIBRATION_FONTS, FONTS, page, phrases
 from quantization.sources import wheel
 
@@ -41,11 +41,11 @@ class OcrDetector(Network):
     name = "ocr_detector"
     title = "PP-OCRv4 detector"
     metrics = (Metric("F1 %"), Metric("mean overlap %"))
-    helpers = ("texts", "lettering", "blobs")
+    helpers = ("texts", "export", "lettering", "blobs")
 
     def prepare(self, folder: Path) -> None:
         models = wheel("rapidocr-onnxruntime", "1.4.4") / "rapidocr_onnxruntime" / "models"
-        shutil.copy(models / "ch_PP-OCRv4_det_infer.onnx", folder / MODEL)
+        upgrade(models / "ch_PP-OCRv4_det_infer.onnx", folder / MODEL)
         random = np.random.default_rng(0)
         known, _ = _pages(texts.background(), CALIBRATION_FONTS, CALIBRATION_PAGES, random)
         judged, wanted = _pages([*texts.lee()[0], *texts.encyclopedia()], FONTS, PAGES, random)

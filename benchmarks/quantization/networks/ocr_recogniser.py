@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from quantization.networks.base import (
     Network,
     save_samples,
 )
+from quantization.networks.export import upgrade
 from quantization.networks.lettering import CALIBRATION_FONTS, FONTS, line, phrases
 from quantization.sources import wheel
 
@@ -38,12 +38,12 @@ class OcrRecogniser(Network):
 
     name = "ocr_recogniser"
     title = "PP-OCRv4 recogniser"
-    metrics = (Metric("characters right %"), Metric("lines right %"))
-    helpers = ("texts", "lettering")
+    metrics = (Metric("lines right %"), Metric("characters right %"))
+    helpers = ("texts", "export", "lettering")
 
     def prepare(self, folder: Path) -> None:
         models = wheel("rapidocr-onnxruntime", "1.4.4") / "rapidocr_onnxruntime" / "models"
-        shutil.copy(models / "ch_PP-OCRv4_rec_infer.onnx", folder / MODEL)
+        upgrade(models / "ch_PP-OCRv4_rec_infer.onnx", folder / MODEL)
         random = np.random.default_rng(0)
         known = phrases(texts.background(), LONGEST, CALIBRATION_LINES, random)
         judged = phrases([*texts.lee()[0], *texts.encyclopedia()], LONGEST, LINES, random)
@@ -52,14 +52,14 @@ class OcrRecogniser(Network):
         np.savez(folder / TRUTH, lines=np.array(judged), alphabet=np.array(_alphabet(folder / MODEL)))
 
     def scores(self, answers: Answers, truth: Mapping[str, Array]) -> tuple[float, ...]:
-        read = [_text(answer[0], truth["alphabet"]) for answer in answers]
+        read = [_text(answer[0], truth["alphabet"]).strip() for answer in answers]
         lines = [str(text) for text in truth["lines"]]
         wrong = sum(edit_distance(a, b) for a, b in zip(read, lines, strict=True))
-        whole = np.mean([a == b for a, b in zip(read, lines, strict=True)])
-        return 100 * (1 - wrong / sum(map(len, lines))), 100 * float(whole)
+        whole = float(np.mean([a == b for a, b in zip(read, lines, strict=True)]))
+        return 100 * whole, 100 * (1 - wrong / sum(map(len, lines)))
 
     def agreement(self, exact: Answers, got: Answers) -> float:
-        """Share of lines read alike."""
+        """Share of lines read alike, spaces at their ends included."""
         pairs = zip(exact, got, strict=True)
         return float(np.mean([_collapsed(a[0]).tolist() == _collapsed(b[0]).tolist() for a, b in pairs]))
 

@@ -27,7 +27,7 @@ from quantization.networks.speech import FRAME, RATE, Clip, clips
 from quantization.session import runner
 from quantization.sources import wheel
 
-__all__ = ["SileroVad"]
+__all__ = ["SileroVad", "SileroVad16k"]
 
 CONTEXT = 64
 """Samples of the frame before that go in with each frame."""
@@ -46,9 +46,10 @@ class SileroVad(Network):
     title = "silero-vad"
     metrics = (Metric("AUC %"), Metric("frames right %"))
     helpers = ("texts", "speech")
+    file = "silero_vad.onnx"
 
     def prepare(self, folder: Path) -> None:
-        shutil.copy(wheel("silero-vad", "6.2.3") / "silero_vad" / "data" / "silero_vad.onnx", folder / MODEL)
+        shutil.copy(wheel("silero-vad", "6.2.3") / "silero_vad" / "data" / self.file, folder / MODEL)
         known = clips(texts.background()[:CALIBRATION_CLIPS], CALIBRATION_VOICES, SECONDS, 1)
         judged = clips(texts.lee()[0][:CLIPS], VOICES, SECONDS, 2)
         run = runner(folder / MODEL)
@@ -69,6 +70,14 @@ class SileroVad(Network):
     def agreement(self, exact: Answers, got: Answers) -> float:
         """Share of frames on the same side of one half."""
         return float(np.mean((np.concatenate(exact) > 0.5) == (np.concatenate(got) > 0.5)))
+
+
+class SileroVad16k(SileroVad):
+    """The same detector in a file for one sample rate: its convolutions are outside of any `If`."""
+
+    name = "silero_vad_16k"
+    title = "silero-vad, 16 kHz file"
+    file = "silero_vad_16k_op15.onnx"
 
 
 def _feeds(clip: Clip) -> Feeds:
