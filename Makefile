@@ -40,6 +40,7 @@ bench: setup
 	$(BIN)/python benchmarks/accuracy.py --quick
 	$(BIN)/python benchmarks/calibration.py --quick
 	$(BIN)/python benchmarks/partition.py --quick
+	$(BIN)/python benchmarks/npu.py --quick
 
 dist: setup
 	$(BIN)/python scripts/build_dists.py
