@@ -13,7 +13,7 @@ import torch
 from deepseek.quantization import QuantizationRecipe, QuantizationWarning, Quantizer
 from deepseek.quantization.steps import StepSpec
 
-from deepseek_core import DType
+from deepseek_core import Role
 from deepseek_core.errors import CalibrationError, ConfigError, FeedError, ModelError
 from deepseek_core.package import Package
 from deepseek_core.runtime import Session
@@ -120,21 +120,30 @@ def test_an_onnx_file_with_a_folder(shelf, onnx_samples) -> None:
     np.testing.assert_allclose(network(onnx_samples[:2]), array(onnx_samples[:2]), atol=0.05)
 
 
-@pytest.mark.parametrize(("precision", "weights"), [(None, DType.INT4), ("w4a8", DType.INT4), ("int8", DType.INT8)])
-def test_bits_and_precision(onnx_network, onnx_samples, precision, weights) -> None:
-    bits = 8 if precision == "int8" else 4
+@pytest.mark.parametrize(
+    ("asked", "weights"),
+    [
+        ((4, None, ("int4", "w4a8")), 4),
+        ((4, "w4a8", ("w4a8",)), 4),
+        ((8, "w4a8", ("w4a8",)), 4),
+        ((8, None, ("int8",)), 8),
+        ((8, "w8a16", ("w8a16",)), 8),
+    ],
+)
+def test_bits_and_precision(onnx_network, onnx_samples, asked, weights) -> None:
+    bits, precision, shown = asked
     quantizer = Quantizer(
         onnx_network, bits, calibration=onnx_samples, precision=precision, recipe="plain", progress=False
     )
     network = quantizer.optimize()
     kinds = {
-        operand.qparams.scheme.dtype
+        operand.qparams.scheme.dtype.bits
         for unit in network.model.units()
-        for operand in unit.inputs
-        if operand is not None and operand.qparams is not None and operand.is_constant
+        for operand in unit.operands(Role.WEIGHT)
+        if operand.qparams is not None
     }
-    assert weights in kinds
-    assert network.report.precision == ("int8" if bits == 8 else "w4a8"), "convolutions have no weights in blocks"
+    assert kinds == {weights}
+    assert network.report.precision in shown
 
 
 class Projections(torch.nn.Module):

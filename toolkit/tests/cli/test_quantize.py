@@ -92,8 +92,8 @@ def test_four_bits(deepseek, shelf: Path, tmp_path: Path) -> None:
     command = ("quantize", shelf / "model.onnx", "--calib", shelf / "samples", "--recipe", "plain", "--bits", 4)
     answer = deepseek(*command, "-o", tmp_path / "m.ds", "--json")
     assert answer.code == 0, answer.err
-    assert answer.json["precision"] == "w4a8"
-    assert "w4a8" in {found["precision"] for found in answer.json["layers"]}
+    assert answer.json["precision"] in ("int4", "w4a8")
+    assert {"w4a8", "w4a16"} & {found["precision"] for found in answer.json["layers"]}
 
 
 def test_the_environments_configuration(deepseek, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,6 +187,7 @@ def test_figures_that_are_no_numbers() -> None:
     Page().feed(empty.html())
     assert empty.sqnr == math.inf
     assert [decibels(x) for x in (None, math.inf, -math.inf, math.nan, 3.14)] == ["–", "exact", "–", "–", "3.1"]
+    assert [decibels(x, " dB") for x in (3.14, math.inf)] == ["3.1 dB", "exact"]
     assert [size(x) for x in (5, 2048, 3 << 20, 5 << 30)] == ["5 B", "2.0 KiB", "3.0 MiB", "5.0 GiB"]
 
 

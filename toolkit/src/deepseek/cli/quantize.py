@@ -25,8 +25,6 @@ SHORT = 3
 """Exit code of a result that misses the budget."""
 
 _PRECISIONS = ("int8", "int4", "w4a8", "w8a16", "fp8", "mixed")
-_LONGEST = 40
-"""Layers that are listed for people; the report and --json have all."""
 
 
 @click.command(name="quantize")
@@ -133,6 +131,8 @@ def _report(model: Path, output: Path, result: QuantizedNetwork, written: dict[s
 
 
 def _render(data: dict[str, Any], result: QuantizedNetwork, console: Console) -> None:
+    from deepseek.quantization.report.figures import decibels
+
     report = result.report
     console.print(
         f"{data['output']}: {data['quantized_units']} of {data['units']} units quantized on {data['samples']} samples, "
@@ -140,7 +140,7 @@ def _render(data: dict[str, Any], result: QuantizedNetwork, console: Console) ->
     )
     steps = ", ".join(report.steps) or "none"
     console.print(f"ranges by {result.recipe.calibrator.method}; steps: {steps}; {report.seconds:.0f} s")
-    outputs = ", ".join(f"{name} {_decibels(sqnr)}" for name, sqnr in report.outputs.items())
+    outputs = ", ".join(f"{name} {decibels(sqnr, ' dB')}" for name, sqnr in report.outputs.items())
     console.print(f"against float: {outputs or 'no float output'}, {report.agreement:.1%} equal decisions")
     if report.value is not None and report.reference is not None:
         console.print(f"accuracy: {report.reference:.2%} in float, {report.value:.2%} quantized")
@@ -158,6 +158,8 @@ def _render(data: dict[str, Any], result: QuantizedNetwork, console: Console) ->
 def _render_attempts(report: Any, console: Console) -> None:
     if not report.attempts:
         return
+    from deepseek.quantization.report.figures import decibels
+
     rows = table("tried", "options", ">seconds", ">SQNR", "verdict")
     for attempt in report.attempts:
         after = attempt.sqnr[1]
@@ -165,13 +167,7 @@ def _render_attempts(report: Any, console: Console) -> None:
             attempt.step,
             attempt.options,
             f"{attempt.seconds:.1f}",
-            _decibels(after) if after is not None else "",
+            decibels(after, " dB") if after is not None else "",
             attempt.verdict,
         )
     console.print(rows)
-
-
-def _decibels(number: float) -> str:
-    from math import isfinite
-
-    return f"{number:.1f} dB" if isfinite(number) else "exact"

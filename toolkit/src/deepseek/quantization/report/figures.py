@@ -7,11 +7,11 @@ import math
 __all__ = ["decibels", "size"]
 
 
-def decibels(number: float | None) -> str:
-    """A ratio in dB; `exact` without noise, and a dash where there is none to tell."""
+def decibels(number: float | None, unit: str = "") -> str:
+    """A ratio in dB, with a unit behind it; `exact` without noise, and a dash where there is none to tell."""
     if number is None or number == -math.inf or math.isnan(number):
         return "–"
-    return "exact" if number == math.inf else f"{number:.1f}"
+    return "exact" if number == math.inf else f"{number:.1f}{unit}"
 
 
 def size(number: float) -> str:

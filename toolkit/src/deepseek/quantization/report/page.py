@@ -48,7 +48,7 @@ def _head(report: QuantizationReport) -> Iterator[str]:
 
 
 def _tiles(report: QuantizationReport) -> Iterator[str]:
-    yield _tile(f"{decibels(report.sqnr)} dB", "signal to noise at the output")
+    yield _tile(decibels(report.sqnr, " dB"), "signal to noise at the output")
     yield _tile(f"{report.agreement:.1%}", "decisions as in float")
     if report.value is not None and report.reference is not None:
         yield _tile(f"{report.value:.6g}", f"evaluate; {report.reference:.6g} in float")
@@ -79,7 +79,7 @@ def _lowest(report: QuantizationReport) -> str:
     if not measured:
         return ""
     sqnr, name = min(measured)
-    return f"Lowest: {decibels(sqnr)} dB in <b>{escape(name)}</b>."
+    return f"Lowest: {decibels(sqnr, ' dB')} in <b>{escape(name)}</b>."
 
 
 def _legend(report: QuantizationReport, more: str = "") -> str:
@@ -140,12 +140,12 @@ def _log(report: QuantizationReport) -> Iterator[str]:
 
 def _attempt(attempt: Attempt, *, asked: bool) -> str:
     before, after = attempt.sqnr
-    change = decibels(after) if before is None else f"{decibels(before)} → {decibels(after)}"
+    change = decibels(after, " dB") if before is None else f"{decibels(before)} → {decibels(after, ' dB')}"
     value = f'<td class="number">{"" if attempt.value[1] is None else f"{attempt.value[1]:.6g}"}</td>' if asked else ""
     verdict = f'<span class="kept">{attempt.verdict}</span>' if attempt.verdict == "kept" else escape(attempt.verdict)
     return (
         f'<tr><td>{escape(attempt.step)}</td><td class="options">{escape(attempt.options)}</td>'
-        f'<td class="number">{attempt.seconds:.1f}</td><td class="number">{change} dB</td>'
+        f'<td class="number">{attempt.seconds:.1f}</td><td class="number">{change}</td>'
         f"{value}<td>{verdict}</td></tr>"
     )
 

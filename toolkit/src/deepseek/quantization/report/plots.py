@@ -42,7 +42,7 @@ def noise_plot(layers: Sequence[Layer]) -> str:
     for x, _, layer in _columns(layers):
         if layer.sqnr is None:
             continue
-        at, told = y(layer.sqnr), f"{layer.name}: {decibels(layer.sqnr)} dB, {layer.op}, {layer.precision}"
+        at, told = y(layer.sqnr), f"{layer.name}: {decibels(layer.sqnr, ' dB')}, {layer.op}, {layer.precision}"
         parts.append(
             f'<g class="{kind(layer.precision)}"><title>{escape(told)}</title>'
             f'<line class="stem" x1="{x:.1f}" y1="{y(lowest):.1f}" x2="{x:.1f}" y2="{at:.1f}"/>'

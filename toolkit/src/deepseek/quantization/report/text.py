@@ -24,7 +24,7 @@ def _summary(report: QuantizationReport) -> Iterator[str]:
         f"{report.name}: {report.quantized_layers} of {len(report.layers)} layers quantized for "
         f"{', '.join(report.targets)}, {size(report.float_bytes)} → {size(report.bytes)} (÷{ratio:.1f})"
     )
-    outputs = ", ".join(f"{name} {decibels(sqnr)} dB" for name, sqnr in report.outputs.items())
+    outputs = ", ".join(f"{name} {decibels(sqnr, ' dB')}" for name, sqnr in report.outputs.items())
     yield f"outputs: {outputs or 'none in float'}; {report.agreement:.1%} agree with float; {report.samples} samples"
     if report.value is not None:
         yield f"evaluate: {report.reference:.6g} in float, {report.value:.6g} quantized"
