@@ -149,12 +149,15 @@ def small_problems(count: int) -> Iterator[PartitionProblem]:
 
 def measure(options: Options) -> list[Figure]:
     """Every figure; `--quick` takes fewer small graphs, no graph of 100,000 units, and one network."""
-    if options.quick:
+    only, figures = options.extra.only, list[Figure]()
+    if only == "networks":
+        pass
+    elif options.quick:
         figures = [*_small(20), *_other_objectives(2, 0.5), *_large((Objective.ADDITIVE,), (1_000, 10_000))]
     else:
         both = (Objective.ADDITIVE, Objective.LATENCY)
         figures = [*_small(500), *_other_objectives(60, 5.0), *_large(both, (1_000, 10_000, 100_000))]
-    for name, model in _networks(options.extra.model, quick=options.quick):
+    for name, model in _networks(options.extra.model, quick=options.quick) if only != "graphs" else ():
         for devices in MACHINES:
             figures += _network(name, network_problem(model, devices), 0.5 if options.quick else 10.0)
     return figures
@@ -262,13 +265,13 @@ def _large(objectives: tuple[Objective, ...], sizes: tuple[int, ...]) -> Iterato
         yield Figure(f"growth, {objective}", float(growth), "", "<=", 1.3, note)
 
 
-def _networks(extra: list[Path], *, quick: bool) -> Iterator[tuple[str, QuantizedModel]]:
+def _networks(extra: list[tuple[str, Path]], *, quick: bool) -> Iterator[tuple[str, QuantizedModel]]:
     with tempfile.TemporaryDirectory() as folder:
-        paths = [path for path in _exported(Path(folder), quick=quick) if path is not None]
-        for path in (*paths, *extra):
+        made = [(path.stem, path) for path in _exported(Path(folder), quick=quick) if path is not None]
+        for name, path in (*made, *extra):
             model = load_model(path)
             prepare(model)
-            yield path.stem, model
+            yield name, model
 
 
 def _exported(folder: Path, *, quick: bool) -> Iterator[Path | None]:
@@ -359,7 +362,15 @@ def _best_order(problem: PartitionProblem, policy: Callable[[PartitionProblem], 
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, action="append", default=[], help="place this ONNX model too")
+    parser.add_argument("--only", choices=("graphs", "networks"), help="leave out the other half")
+    parser.add_argument(
+        "--model", type=_named, action="append", default=[], metavar="NAME=FILE", help="place this ONNX model too"
+    )
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    return name, Path(path)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from deepseek_core.partition.roofline import unit_macs
 from deepseek_core.placement import Placement
 from deepseek_core.target import Target
 
-__all__ = ["Gates", "coverage", "unmet"]
+__all__ = ["Gates", "coverage", "unmet", "work_shares"]
 
 _NAMED = 5
 
@@ -44,7 +44,7 @@ def coverage(graph: UnitGraph, placement: Placement) -> dict[Target, float]:
 
     Bodies of control flow count once. A model without any is measured by its number of units.
     """
-    work = _work(graph)
+    work = work_shares(graph)
     shares: dict[Target, float] = {}
     for name, target in placement.units.items():
         shares[target] = shares.get(target, 0.0) + work[name]
@@ -84,7 +84,7 @@ def _because(placement: Placement) -> str:
 
 def _uncovered(graph: UnitGraph, placement: Placement, target: Target) -> Iterator[str]:
     """Why work is not on `target`, the largest shares first."""
-    work = _work(graph)
+    work = work_shares(graph)
     reasons = {r.unit: r.reason for r in placement.refusals if r.target == target}
     groups: dict[str, list[str]] = {}
     for name, home in placement.units.items():
@@ -99,8 +99,8 @@ def _uncovered(graph: UnitGraph, placement: Placement, target: Target) -> Iterat
         yield f"and {len(ranked) - _NAMED} more reasons"
 
 
-def _work(graph: UnitGraph) -> dict[str, float]:
-    """Share of the whole by unit."""
+def work_shares(graph: UnitGraph) -> dict[str, float]:
+    """Share of the model's multiply-accumulates by unit, from 0 to 1; of its units where there are none."""
     macs = {unit.name: float(unit_macs(unit)) for unit in graph.units}
     total = sum(macs.values())
     if not total:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from deepseek_core.errors import PlacementError
 from deepseek_core.options import CompileOptions, Progress
 from deepseek_core.partition import Gates, OptimalSolver, PreferenceSolver, Problem, coverage, settle, unmet
+from deepseek_core.partition.gates import work_shares
 from deepseek_core.partition.optimal import as_problem, memory_limits
 from deepseek_core.partition.optimize import PartitionProblem, broken_rule, evaluate
 from deepseek_core.partition.optimize import Plan as Arrays
@@ -127,7 +128,7 @@ def _units(
     problem: Problem, placement: Placement, pure: PartitionProblem, arrays: Arrays, moves: Moves
 ) -> Iterator[UnitPlan]:
     part_of = {name: number for number, names in enumerate(placement.parts) for name in names}
-    work = _shares(problem, placement)
+    work = work_shares(problem.graph)
     for position, unit in enumerate(problem.graph.units):
         home = int(arrays.devices[position])
         options = tuple(moves.option(position, device) for device in range(len(problem.offers)) if device != home)
@@ -141,13 +142,6 @@ def _units(
             why=moves.why(position, options),
             options=options,
         )
-
-
-def _shares(problem: Problem, placement: Placement) -> dict[str, float]:
-    """Share of the work by unit: coverage, were each unit a target of its own."""
-    alone = {unit.name: Target("u", str(number)) for number, unit in enumerate(problem.graph.units)}
-    shares = coverage(problem.graph, Placement(alone, placement.parts))
-    return {name: shares[target] for name, target in alone.items()}
 
 
 def _parts(placement: Placement, pure: PartitionProblem, arrays: Arrays, when: _Schedule) -> Iterator[PartPlan]:

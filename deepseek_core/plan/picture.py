@@ -11,7 +11,7 @@ from deepseek_core.plan.layout import NODE_HEIGHT, NODE_WIDTH, Layout, Net, lay_
 from deepseek_core.plan.report import Plan
 from deepseek_core.plan.words import amount, count, size
 
-__all__ = ["COLOURS", "MOST_NODES", "colour", "graph_svg", "standalone"]
+__all__ = ["COLOURS", "MOST_NODES", "graph_svg", "standalone"]
 
 COLOURS = 8
 MOST_NODES = 600
@@ -31,11 +31,6 @@ class _Node:
     part: int
     seconds: float
     title: str
-
-
-def colour(plan: Plan, number: int) -> int:
-    """Colour of the target at a position of `plan.targets`."""
-    return number % COLOURS
 
 
 def graph_svg(plan: Plan, width: float = 1100.0) -> str:
