@@ -26,12 +26,14 @@ class Step(Protocol):
 
 STEPS: Mapping[str, str] = {
     "assign": "deepseek.quantization.steps.assign:Assign",
+    "equalize": "deepseek.quantization.steps.equalize:Equalize",
     "gptq": "deepseek.quantization.steps.gptq:Gptq",
     "hold_out": "deepseek.quantization.steps.hold_out:HoldOut",
     "keep_float": "deepseek.quantization.steps.keep_float:KeepFloat",
     "learn_rounding": "deepseek.quantization.steps.learn_rounding:LearnRounding",
     "progressive": "deepseek.quantization.steps.progressive:Progressive",
     "round_to_nearest": "deepseek.quantization.steps.round_to_nearest:RoundToNearest",
+    "smooth": "deepseek.quantization.steps.smooth:Smooth",
 }
 """Name → `module:class`; imported when a recipe uses it."""
 
