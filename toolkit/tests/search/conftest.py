@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -87,6 +88,12 @@ class Npu:
         if self._seconds is None:
             return None
         return Cost.of(sum(map(self._seconds, units)), Basis.MEASURED)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing measured on this machine before plays a part, and nothing is left behind."""
+    monkeypatch.setenv("DEEPSEEK_CACHE_DIR", str(tmp_path / "cache"))
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ class Impossible:
         raise ConfigError("nothing here suits", fix="leave it out")
 
 
-TOYS = {name: Rung(name, (StepSpec(name),)) for name in ("helpful", "harmful", "impossible")}
+TOYS = {name: Rung(name, ((StepSpec(name),),)) for name in ("helpful", "harmful", "impossible")}
 START = QuantizationRecipe(calibrator=CalibratorSpec("minmax"))
 
 

@@ -40,6 +40,16 @@ def test_a_part_that_cannot_be_is_refused(options: dict[str, float]) -> None:
         StepSpec("hold_out", options).build()
 
 
+def test_fewer_samples_keep_the_ranges_of_all() -> None:
+    model = perceptron()
+    few = QuantizationRecipe(steps=(StepSpec("fewer_samples", {"count": 3}),))
+    whole, work = (run(start(model, samples_of(model), r), r) for r in (QuantizationRecipe(), few))
+    assert len(list(work.samples)) == len(work.samples) == 3
+    assert work.quantized().digest() == whole.quantized().digest()
+    with pytest.raises(ConfigError):
+        StepSpec("fewer_samples", {"count": 0}).build()
+
+
 def test_assign_gives_units_their_formats(npu: Callable[..., Registry]) -> None:
     model = perceptron(4)
     step = StepSpec("assign", {"float32": ("gemm_0",), "w4a8": ("gemm_2",)})

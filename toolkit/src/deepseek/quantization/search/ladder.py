@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from deepseek.quantization.recipe import QuantizationRecipe
 from deepseek.quantization.steps import STEPS, StepSpec
@@ -19,6 +20,7 @@ ORDER = (
     "keep_float",
     "assign",
     "ranges",
+    "fewer_samples",
     "round_to_nearest",
     "gptq",
     "learn_rounding",
@@ -34,25 +36,23 @@ class Rung:
 
     Attributes:
         name: of the idea.
-        steps: variants that add (or replace) a step.
+        steps: variants, each of steps to add (or to replace those of the same name).
         calibrators: variants that change the calibrator of every activation.
     """
 
     name: str
-    steps: tuple[StepSpec, ...] = ()
+    steps: tuple[tuple[StepSpec, ...], ...] = ()
     calibrators: tuple[CalibratorSpec, ...] = ()
 
     def variants(self, recipe: QuantizationRecipe) -> Iterator[tuple[str, QuantizationRecipe]]:
         """(variant in words, recipe) of each variant that differs from `recipe`; steps not installed are left out."""
-        for spec in self.steps:
-            if spec.name in STEPS and spec not in recipe.steps:
-                yield _words(spec.options.items()), with_step(recipe, spec)
+        for specs in self.steps:
+            if all(spec.name in STEPS for spec in specs) and not all(spec in recipe.steps for spec in specs):
+                yield ", ".join(map(_named, specs)), reduce(with_step, specs, recipe)
         for calibrator in self.calibrators:
             if calibrator != recipe.calibrator:
-                yield (
-                    _words((("method", calibrator.method), *calibrator.options)),
-                    replace(recipe, calibrator=calibrator),
-                )
+                options = "".join(f" {key}={value}" for key, value in calibrator.options)
+                yield f"{calibrator.method}{options}", replace(recipe, calibrator=calibrator)
 
 
 LADDER: tuple[Rung, ...] = (
@@ -65,11 +65,11 @@ LADDER: tuple[Rung, ...] = (
             CalibratorSpec("entropy"),
         ),
     ),
-    Rung("equalize", (StepSpec("equalize"),)),
-    Rung("smooth", (StepSpec("smooth"),)),
-    Rung("ranges", (StepSpec("ranges"),)),
-    Rung("learn_rounding", (StepSpec("learn_rounding"),)),
-    Rung("correct_bias", (StepSpec("correct_bias"),)),
+    Rung("equalize", ((StepSpec("equalize"),),)),
+    Rung("smooth", ((StepSpec("smooth"),),)),
+    Rung("ranges", ((StepSpec("ranges"),),)),
+    Rung("learn_rounding", ((StepSpec("fewer_samples"), StepSpec("learn_rounding")),)),
+    Rung("correct_bias", ((StepSpec("correct_bias"),),)),
 )
 """Cheapest first."""
 
@@ -77,11 +77,10 @@ LADDER: tuple[Rung, ...] = (
 def with_step(recipe: QuantizationRecipe, spec: StepSpec) -> QuantizationRecipe:
     """The recipe with a step in its place (`ORDER`), instead of one of the same name."""
     others = [own for own in recipe.steps if own.name != spec.name]
-    place = ORDER.index(spec.name) if spec.name in ORDER else len(ORDER)
-    before = [own for own in others if own.name not in ORDER or ORDER.index(own.name) < place]
-    after = others[len(before) :] if others[: len(before)] == before else [o for o in others if o not in before]
-    return replace(recipe, steps=(*before, spec, *after))
+    later = ORDER[ORDER.index(spec.name) :] if spec.name in ORDER else ()
+    place = next((i for i, own in enumerate(others) if own.name in later), len(others))
+    return replace(recipe, steps=(*others[:place], spec, *others[place:]))
 
 
-def _words(options: object) -> str:
-    return ", ".join(f"{key}={value}" for key, value in options) or "default"  # type: ignore[attr-defined]
+def _named(spec: StepSpec) -> str:
+    return " ".join((spec.name, *(f"{key}={value}" for key, value in spec.options.items())))

@@ -27,6 +27,7 @@ class Step(Protocol):
 STEPS: Mapping[str, str] = {
     "assign": "deepseek.quantization.steps.assign:Assign",
     "equalize": "deepseek.quantization.steps.equalize:Equalize",
+    "fewer_samples": "deepseek.quantization.steps.fewer_samples:FewerSamples",
     "gptq": "deepseek.quantization.steps.gptq:Gptq",
     "hold_out": "deepseek.quantization.steps.hold_out:HoldOut",
     "keep_float": "deepseek.quantization.steps.keep_float:KeepFloat",
