@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from architectures import ARCHITECTURES, Architecture
-from deepseek_backend_npu.compiler import build
+from deepseek_backend_npu.compiler import build, variations
 from deepseek_backend_npu.container import Container
 from deepseek_backend_npu.devices import DEVICES
 from deepseek_backend_npu.lowering import lower
 from deepseek_backend_npu.runtime import NpuExecutable
 from deepseek_backend_npu.settings import Settings
 from deepseek_backend_npu.tosa.serialize import serialize
-from deepseek_backend_npu.vela import compile_graph
 from deepseek_backend_npu.verification.checking import check
 from deepseek_backend_npu.verification.mutation import KINDS, detected, mutations
 from deepseek_backend_npu.verification.networks import residual_network
@@ -186,10 +185,10 @@ def _coverage(model: QuantizedModel) -> float:
 def _options(model: QuantizedModel) -> tuple[tuple[int, int], tuple[int, int, str]]:
     """Cycles and SRAM of Vela's defaults and of the best choice."""
     tosa, device = serialize(lower(model).graph), DEVICES[DEVICE]
-    settings = Settings.read({}, device)
-    found = [(compile_graph(tosa, device, one).estimate, one) for one in settings.candidates()]
-    default = found[0][0]
-    best, chosen = min(found, key=lambda entry: (entry[0].cycles, entry[0].sram))
+    found = variations(tosa, device, Settings.read({}, device), CompileOptions())
+    default = found[0][0].estimate
+    compiled, chosen = min(found, key=lambda entry: (entry[0].estimate.cycles, entry[0].estimate.sram))
+    best = compiled.estimate
     return (default.cycles, default.sram), (best.cycles, best.sram, chosen.name)
 
 

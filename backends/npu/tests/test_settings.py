@@ -19,13 +19,28 @@ def test_defaults_are_the_devices() -> None:
 
 def test_auto_stands_for_every_choice_defaults_first() -> None:
     candidates = Settings.read({}, U55).candidates()
-    assert len(candidates) == len(set(candidates)) == 8
+    assert len(candidates) == len(set(candidates)) == 4
     assert (candidates[0].optimize, candidates[0].cascading, candidates[0].buffering) == ("performance", "on", "on")
 
 
 def test_a_choice_leaves_fewer_candidates() -> None:
     chosen = Settings.read({"optimize": "Size", "cascading": "off"}, U55)
     assert {(c.optimize, c.cascading) for c in chosen.candidates()} == {("size", "off")}
+    assert {c.buffering for c in chosen.candidates()} == {"on", "off"}
+
+
+def test_limits_below_what_is_used_are_tried_unless_one_is_set() -> None:
+    limits = [settings.sram for settings in Settings.read({}, U55).tighter(200 * 1024)]
+    assert limits == sorted(limits)
+    assert all(0 < limit < 200 * 1024 for limit in limits)
+    assert not Settings.read({"sram": "64K"}, U55).tighter(200 * 1024)
+
+
+def test_a_name_says_which_compilation_it_was() -> None:
+    settings = Settings.read({}, U55)
+    for candidate in (*settings.candidates(), *settings.tighter(1 << 20)):
+        assert settings.named(candidate.name) == candidate
+    assert settings.named("warp speed") is None
 
 
 @pytest.mark.parametrize(("text", "size"), [("1000", 1000), ("384K", 384 * 1024), ("2MiB", 2 << 20), ("0", 0)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict
 
 from deepseek_backend_npu.container import FORMAT, Container
@@ -18,7 +17,7 @@ from deepseek_backend_npu.versions import compiler_version
 from deepseek_core import Artifact, CompileOptions, QuantizedModel, Target, Tier
 from deepseek_core.errors import BackendError
 
-__all__ = ["build", "compile_model", "cross_compile"]
+__all__ = ["build", "compile_model", "cross_compile", "variations"]
 
 HEADER_FORMAT = "c-header"
 
@@ -101,29 +100,37 @@ def _fastest(tosa: bytes, name: str, settings: Settings, options: CompileOptions
 
     The choice is in the tuning cache, under the graph's hash: the next time one compilation is enough.
     """
-    device, candidates = DEVICES[name], settings.candidates()
+    device = DEVICES[name]
     where, signature = context(name, settings), f"part {hashlib.sha256(tosa).hexdigest()} [{settings.name}]"
-    seconds = known(where, signature)
-    for candidate in candidates:
-        if candidate.name in seconds:
-            return compile_graph(tosa, device, candidate), candidate
-    found = _all(tosa, device, candidates, options)
+    for known_name in known(where, signature):
+        chosen = settings.named(known_name)
+        if chosen is not None:
+            return compile_graph(tosa, device, chosen), chosen
+    found = variations(tosa, device, settings, options)
     compiled, chosen = min(found, key=lambda entry: (entry[0].estimate.cycles, entry[0].estimate.sram))
     remember(where, signature, {chosen.name: compiled.estimate.seconds})
     return compiled, chosen
 
 
-def _all(
-    tosa: bytes, device: Device, candidates: Sequence[Settings], options: CompileOptions
+def variations(
+    tosa: bytes, device: Device, settings: Settings, options: CompileOptions
 ) -> list[tuple[Compiled, Settings]]:
+    """The compiler's defaults and what else the settings leave open; those that do not compile are left out.
+
+    Raises:
+        BackendError: none compiles.
+    """
     found: list[tuple[Compiled, Settings]] = []
     refusal: BackendError | None = None
+    candidates = settings.candidates()
     for position, candidate in enumerate(candidates):
         options.progress("npu: compiling", position / len(candidates))
         try:
             found.append((compile_graph(tosa, device, candidate), candidate))
         except BackendError as error:
             refusal = refusal or error
+        if position == 0 and found:
+            candidates += settings.tighter(found[0][0].estimate.sram)
     if refusal is not None and not found:
         raise refusal
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
@@ -14,6 +15,9 @@ AUTO = "auto"
 _OBJECTIVES = ("performance", "size")
 _SWITCHES = ("on", "off")
 _TIERS = (AUTO, "emulated", "reference")
+_NAME = re.compile(r"(performance|size), cascading (on|off), buffering (on|off), (\d+) bytes")
+_SHARES = (35, 50, 65, 80)
+_LIMIT_STEP = 1024
 _UNITS = {"": 1, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
 
 
@@ -69,26 +73,44 @@ class Settings:
         return settings
 
     def candidates(self) -> list[Settings]:
-        """The compilations that `auto` stands for, the compiler's own defaults first."""
-        return [
-            replace(self, optimize=objective, cascading=cascading, buffering=buffering)
-            for objective in _options(self.optimize, _OBJECTIVES)
-            for cascading in _options(self.cascading, _SWITCHES)
-            for buffering in _options(self.buffering, _SWITCHES)
-        ]
+        """The compilations that `auto` stands for: the compiler's own defaults first, then one difference each."""
+        default = self.default()
+        found = [default]
+        if self.optimize == AUTO:
+            found.append(replace(default, optimize="size"))
+        if self.cascading == AUTO:
+            found.append(replace(default, cascading="off"))
+        if self.buffering == AUTO:
+            found.append(replace(default, buffering="off"))
+        return found
+
+    def tighter(self, used: int) -> list[Settings]:
+        """The same with limits below the `used` bytes of fast memory, where nothing limits it; sometimes faster."""
+        free = self.sram == 0 and AUTO in (self.optimize, self.cascading, self.buffering)
+        limits = [used * share // 100 // _LIMIT_STEP * _LIMIT_STEP for share in _SHARES] if free else []
+        return [replace(self.default(), sram=limit) for limit in limits if limit > 0]
 
     @property
     def name(self) -> str:
-        """The choices that `candidates` varies, for caches and reports."""
-        return f"{self.optimize}, cascading {self.cascading}, buffering {self.buffering}"
+        """The choices of one compilation, for caches and reports."""
+        return f"{self.optimize}, cascading {self.cascading}, buffering {self.buffering}, {self.sram} bytes"
+
+    def named(self, name: str) -> Settings | None:
+        """These settings with the choices of a name; None for a name that is none."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None
+        optimize, cascading, buffering, sram = match.groups()
+        return replace(self, optimize=optimize, cascading=cascading, buffering=buffering, sram=int(sram))
 
     def default(self) -> Settings:
         """One compilation: the compiler's defaults wherever nothing is chosen."""
-        return self.candidates()[0]
-
-
-def _options(value: str, every: tuple[str, ...]) -> tuple[str, ...]:
-    return every if value == AUTO else (value,)
+        return replace(
+            self,
+            optimize="performance" if self.optimize == AUTO else self.optimize,
+            cascading="on" if self.cascading == AUTO else self.cascading,
+            buffering="on" if self.buffering == AUTO else self.buffering,
+        )
 
 
 def _choice(name: str, value: str, allowed: list[str] | tuple[str, ...]) -> str:

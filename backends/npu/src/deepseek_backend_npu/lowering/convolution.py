@@ -119,7 +119,8 @@ def _conv_transpose(unit: Unit, emitter: Emitter) -> None:
     groups = unit.node.attributes.get_int("group", 1)
     channels = kernels.shape[1] * groups
     scales = np.resize(factors(x, weight, unit.outputs[0]), channels)  # those of one group, for each
-    native = window.stride in ((1, 1), (2, 2)) and window.dilation == (1, 1) and groups == 1
+    native = groups == 1 and window.dilation == (1, 1) and window.stride in ((1, 1), (2, 2))
+    native = native and min(image.shape[1:3]) > 1  # of fewer rows or columns Vela 5.2.0 refuses some
     transpose = _native_transpose if native else _spread_transpose
     _define(emitter, unit, transpose(unit, emitter, image, kernels, window=window, scales=scales))
 

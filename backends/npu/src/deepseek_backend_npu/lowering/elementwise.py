@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from deepseek_core import Operand, Role, Unit
 
 __all__ = ["LOWERINGS", "aligned", "to_output", "working_order"]
 
+_AXES = 4
 _HEADROOM = {DType.INT8: 20, DType.INT16: 15}
 """Fraction bits of a sum's common scale: as many as int32 has room for."""
 
@@ -60,7 +62,7 @@ def _sum(op: Op) -> Callable[[Unit, Emitter], None]:
             scale, zero = scale_zero(operand)
             codes = aligned(emitter, operand, order)
             sides.append(emitter.rescale(codes, DType.INT32, [float(scale) / common * 2**bits], zero, 0))
-        total = emitter.graph.add(op, sides, _broadcast(sides), DType.INT32)
+        total = _combined(emitter, op, sides)
         factor = common / 2**bits / float(scale_zero(y)[0])
         emitter.define(y.value, finish(emitter, unit, total, [factor]), order)
 
@@ -71,8 +73,7 @@ def _multiply(unit: Unit, emitter: Emitter) -> None:
     a, b = unit.operands(Role.DATA)
     y, order = unit.outputs[0], working_order(emitter, unit)
     sides = [emitter.widen(aligned(emitter, operand, order), scale_zero(operand)[1]) for operand in (a, b)]
-    shift = emitter.graph.constant(np.array([0]), DType.INT8)
-    total = emitter.graph.add(Op.MUL, [*sides, shift], _broadcast(sides), DType.INT32)
+    total = _combined(emitter, Op.MUL, sides)
     factor = np.float32(scale_zero(a)[0] * scale_zero(b)[0]) / scale_zero(y)[0]
     emitter.define(y.value, finish(emitter, unit, total, [float(factor)]), order)
 
@@ -90,15 +91,25 @@ def _extreme(op: Op) -> Callable[[Unit, Emitter], None]:
             sides.append(emitter.rescale(codes, DType.INT32, [float(scale / y_scale)], zero, 0))
         total = sides[0]
         for side in sides[1:]:
-            total = emitter.graph.add(op, [total, side], _broadcast([total, side]), DType.INT32)
+            total = _combined(emitter, op, [total, side])
         codes = emitter.rescale(total, tosa_dtype(y), [1.0], 0, y_zero)
         emitter.define(y.value, emitter.clamp(codes, *bounds(unit, y)), order)
 
     return lower
 
 
-def _broadcast(sides: list[Tensor]) -> tuple[int, ...]:
-    return np.broadcast_shapes(*(side.shape for side in sides))
+def _combined(emitter: Emitter, op: Op, sides: list[Tensor]) -> Tensor:
+    """int32 results of two int32 tensors.
+
+    More than four axes and a single element beside them are an image and a scalar: Vela 5.2.0 mixes the two up.
+    """
+    shape = np.broadcast_shapes(*(side.shape for side in sides))
+    more = [emitter.graph.constant(np.array([0]), DType.INT8)] if op is Op.MUL else []
+    if len(shape) <= _AXES or all(prod(side.shape) > 1 for side in sides):
+        return emitter.graph.add(op, [*sides, *more], shape, DType.INT32)
+    flat = (1, 1, prod(shape[:-1]), shape[-1])
+    images = [emitter.reshape(side, flat if side.shape == shape else (1, 1, 1, 1)) for side in sides]
+    return emitter.reshape(emitter.graph.add(op, [*images, *more], flat, DType.INT32), shape)
 
 
 LOWERINGS = {
