@@ -219,3 +219,21 @@ def test_mixed_precision_without_a_budget_is_as_accurate_as_eight_bits() -> None
     assert outcome.shortfall is None
     assert outcome.score.fidelity.sqnr >= plain.score.fidelity.sqnr - 1e-9
     assert outcome.recipe.steps[-1].name == "assign"
+
+
+def test_of_what_misses_the_budget_the_one_that_evaluate_likes_most_is_returned() -> None:
+    model = perceptron()
+    values = iter([10.0, 9.0, 5.0, 4.0, 3.0])
+    outcome = auto(
+        model,
+        samples_of(model, 20),
+        Budget(max_drop=0.5),
+        recipe=replace(START, precision=Precision.W4A8),
+        ladder=[TOYS["helpful"], *LADDER[:1]],
+        evaluate=lambda _: next(values),
+    )
+    assert outcome.trials[1].verdict == "kept"
+    assert outcome.score.value == 9.0
+    assert names(outcome.recipe) == ["hold_out"]
+    assert outcome.shortfall is not None
+    assert "drops by 1" in outcome.shortfall

@@ -79,13 +79,14 @@ def auto(
 
 
 class _Climb:
-    """One search: the best so far, and the account of how it was found."""
+    """One search: the best so far, the one that `evaluate` likes most, and the account of how they were found."""
 
     def __init__(self, bench: Bench, budget: Budget, progress: Progress | None) -> None:
         self._bench, self._budget, self._progress = bench, budget, progress
         self._trials: list[Trial] = []
         self._reference: float | None = None
         self._best: Scored
+        self._most: Scored | None = None
 
     def run(self, ladder: Sequence[Rung]) -> Outcome:
         self._tell("plain", 0.0)
@@ -152,10 +153,13 @@ class _Climb:
         """With the user's measure, where the budget speaks about it."""
         if self._budget.max_drop is None:
             return scored
-        return replace(scored, score=replace(scored.score, value=self._bench.value(scored.recipe)))
+        valued = replace(scored, score=replace(scored.score, value=self._bench.value(scored.recipe)))
+        if self._most is None or _value(valued) > _value(self._most):
+            self._most = valued
+        return valued
 
     def _outcome(self) -> Outcome:
-        best = self._best
+        best = self._best if self._is_met else self._most or self._best
         shortfall = self._budget.shortfall(best.score, self._reference)
         work = self._bench.work(best.recipe)
         return Outcome(best.recipe, work, best.score, self._reference, shortfall, tuple(self._trials))
@@ -163,6 +167,11 @@ class _Climb:
     def _tell(self, what: str, fraction: float) -> None:
         if self._progress is not None:
             self._progress(f"auto: {what}", fraction)
+
+
+def _value(scored: Scored) -> float:
+    value = scored.score.value
+    return -math.inf if value is None or math.isnan(value) else value
 
 
 def is_better(new: Score, old: Score) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,6 +50,8 @@ class Selection(Collection[Feeds]):
         self._samples, self._positions = samples, frozenset(positions)
 
     def __iter__(self) -> Iterator[Feeds]:
+        if isinstance(self._samples, Sequence):
+            return (self._samples[position] for position in sorted(self._positions))
         return (sample for position, sample in enumerate(self._samples) if position in self._positions)
 
     def __len__(self) -> int:
