@@ -157,6 +157,21 @@ def test_a_batch_that_the_module_fixes_stays_fixed() -> None:
     assert "batches of 2 only" in network.notes[0]
 
 
+class Ignoring(nn.Module):
+    """With an argument that plays no part, and a batch that equals another size."""
+
+    def forward(self, x, unused):
+        return x.transpose(1, 2) * 2
+
+
+def test_arguments_that_play_no_part_are_fed_all_the_same() -> None:
+    x = torch.arange(12.0).reshape(2, 2, 3)
+    network = opened(Ignoring(), x, torch.zeros(2, 3))
+    assert [info.shape for info in network.model.inputs] == [("batch", 2, 3), ("batch", 3)]
+    batch = torch.cat([x, x, x])
+    torch.testing.assert_close(call(network, batch, torch.zeros(6, 3)), batch.transpose(1, 2) * 2)
+
+
 def test_half_precision_is_computed_in_float32() -> None:
     module = nn.Linear(4, 3).to(torch.bfloat16)
     network = opened(module, torch.zeros(1, 4, dtype=torch.bfloat16))

@@ -31,14 +31,12 @@ class Opened:
         samples: in batches that it takes, checked.
         rows: number of samples.
         notes: what a user should know about both.
-        made_up: the samples are not the user's.
     """
 
     network: Network
     samples: Collection[Feeds]
     rows: int
     notes: tuple[str, ...]
-    made_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +128,6 @@ class Opener:
             sizes = {name: array.shape for name, array in (example or {}).items()}
             samples, note = synthesised(network, sizes, self.seed, self.progress)
             found = Gathered(samples, sum(rows_of(sample) or 1 for sample in samples))
-            return Opened(network, fitted(found, network.model), found.rows, (*network.notes, note), made_up=True)
+            return Opened(network, fitted(found, network.model), found.rows, (*network.notes, note))
         notes = (*network.notes, *filter(None, (gathered.note,)))
         return Opened(network, fitted(gathered, network.model), gathered.rows, notes)

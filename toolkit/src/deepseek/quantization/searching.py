@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import contextlib
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from deepseek.quantization.search.mixing import mixed
 from deepseek.quantization.search.outcome import Outcome, Trial
 from deepseek.quantization.work import Work
 from deepseek_core import Feeds, QuantizedModel, Registry
+from deepseek_core.errors import DeepseekError
 from deepseek_core.options import Progress
+from deepseek_core.selection import cache_folder
 
 __all__ = ["MIXED", "Evaluate", "Found", "by_recipe", "by_search", "judged"]
 
@@ -123,12 +126,28 @@ def judged(found: Found, model: QuantizedModel, budget: Budget, evaluate: Evalua
         return found
     work, reference, value = found.work, None, None
     if evaluate is not None:
-        reference, value = (_value_of(m, evaluate, work.registry) for m in (work.origin, model))
+        with _kept(found):
+            reference, value = (_value_of(m, evaluate, work.registry) for m in (work.origin, model))
     shortfall = found.shortfall
     if not found.attempts and budget.is_limited:
         score = Score(Judge(work.origin, work.samples, None, work.registry).fidelity(model), value)
         shortfall = budget.shortfall(score, reference)
     return replace(found, reference=reference, value=value, shortfall=shortfall)
+
+
+@contextlib.contextmanager
+def _kept(found: Found) -> Iterator[None]:
+    """Whatever ends the measurement early, the recipe that was found stays, and the exception says where."""
+    try:
+        yield
+    except BaseException as error:
+        if found.attempts:
+            path = cache_folder() / "interrupted-search" / "recipe.json"
+            with contextlib.suppress(DeepseekError, OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                found.recipe.save(path)
+                error.add_note(f"the recipe that was found is kept: continue with recipe='{path}'")
+        raise
 
 
 def _value_of(model: QuantizedModel, evaluate: Evaluate, registry: Registry) -> float:

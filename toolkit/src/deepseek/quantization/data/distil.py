@@ -18,7 +18,7 @@ __all__ = ["batch_norms", "distilled"]
 
 BATCH = 8
 """Rows that are distilled together: their statistics are compared with the running ones."""
-_STEPS = 30
+_STEPS = 50
 _RATE = 0.1
 _SMOOTH = 1e-3
 """Weight of total variation; it keeps images from being noise of the highest frequency."""

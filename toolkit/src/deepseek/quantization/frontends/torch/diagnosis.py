@@ -95,7 +95,7 @@ def _is_users(file: str) -> bool:
 
 
 def _line_of_operator(program: Any, operator: str) -> _Place | None:
-    """Where the user wrote what became `operator`; decompositions are found by the part before their name."""
+    """Where the user wrote what became `operator`."""
     stem = operator.rpartition(".")[2]
     for node in getattr(getattr(program, "graph", None), "nodes", ()):
         if stem in str(node.target):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ import onnx_ir as ir
 
 from deepseek.quantization.frontends.torch.graph import tidy
 
-__all__ = ["Exporter", "Sizes", "widened"]
+__all__ = ["Exporter", "Sizes", "free_batch"]
 
 Sizes = Mapping[str, Collection[int]]
 """Input name → axes whose size is free."""
@@ -58,8 +59,11 @@ class Exporter:
         return model
 
 
-def widened(call: Callable[[Mapping[str, Any]], Sequence[Any]], tensors: Mapping[str, Any]) -> dict[str, Any] | None:
-    """An example whose batch may be free: of two rows at least, because torch.export takes a size of 1 for a constant.
+def free_batch(call: Callable[[Mapping[str, Any]], Sequence[Any]], tensors: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A small example whose batch may be free.
+
+    torch.export takes a size of 1 for a constant, and equal sizes may be taken for one: the example gets two rows, or
+    the least number above that no other axis has.
 
     Args:
         call: runs the module on such tensors and gives the tensors among its outputs.
@@ -67,19 +71,26 @@ def widened(call: Callable[[Mapping[str, Any]], Sequence[Any]], tensors: Mapping
     Returns:
         None where the tensors share no first axis, or the module's outputs do not grow with it.
     """
-    import torch
-
     sizes = {tensor.shape[0] if tensor.ndim else 0 for tensor in tensors.values()}
     if len(sizes) != 1 or 0 in sizes:
         return None
-    doubled = {name: torch.cat([tensor, tensor]) for name, tensor in tensors.items()}
+    others = {size for tensor in tensors.values() for size in tensor.shape[1:]}
+    count = next(number for number in itertools.count(2) if number not in others)
+    few, many = ({name: _rows(tensor, n) for name, tensor in tensors.items()} for n in (count, 2 * count))
     try:
-        before, after = call(tensors), call(doubled)
+        before, after = call(few), call(many)
     except Exception:  # whatever a module does with a batch it was not made for
         return None
     pairs = zip(after, before, strict=True)
     grows = [a.ndim and a.shape[0] == 2 * b.shape[0] and a.shape[1:] == b.shape[1:] for a, b in pairs]
-    return (doubled if sizes == {1} else dict(tensors)) if all(grows) else None
+    return few if all(grows) else None
+
+
+def _rows(tensor: Any, count: int) -> Any:
+    """The tensor with `count` rows: its first ones, again and again where it has fewer."""
+    import torch
+
+    return torch.cat([tensor] * -(-count // tensor.shape[0]))[:count]
 
 
 def _symbols(model: ir.Model, free: Sizes) -> dict[str, str]:

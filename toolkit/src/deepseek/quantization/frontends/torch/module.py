@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -14,7 +14,7 @@ from deepseek.quantization.frontends.network import Network, Tensors
 from deepseek.quantization.frontends.torch.arguments import Arguments, as_call, forward_signature
 from deepseek.quantization.frontends.torch.calls import ModuleCalls
 from deepseek.quantization.frontends.torch.diagnosis import explain, explain_call
-from deepseek.quantization.frontends.torch.export import Exporter, Sizes, widened
+from deepseek.quantization.frontends.torch.export import Exporter, Sizes, free_batch
 from deepseek.quantization.frontends.torch.flat import Nesting, flat_module
 from deepseek.quantization.frontends.torch.state import evaluating, float32_on_cpu
 from deepseek_core import QuantizedModel
@@ -79,12 +79,17 @@ class ModuleSource:
             return module(*args, **kwargs)
 
         with evaluating(module):
-            output = self._output(forward, tensors)
+            small = free_batch(lambda given: flat(*given.values()), tensors)
+            output = self._output(forward, small or tensors)
             nesting = Nesting.of(output)
-            model = load_model(self._export(flat, tensors, nesting.names, free))
+            attempts = [(tensors, free), (tensors, {})] if free else [(tensors, {})]
+            if small is not None:
+                attempts.insert(0, (small, {name: {0, *free.get(name, ())} for name in small}))
+            model = load_model(self._export(flat, attempts, nesting.names))
         wanted = dict(zip(nesting.names, _tensors(output), strict=True))
         calls = ModuleCalls(self.calls.arguments, nesting, self.calls.half)
-        return Network(model, calls, self.name, module, forward, tuple(_notes(model, example, wanted)))
+        notes = _notes(model, {name: as_array(tensor) for name, tensor in (small or tensors).items()}, wanted)
+        return Network(model, calls, self.name, module, forward, tuple(notes))
 
     def _output(self, forward: Callable[[Mapping[str, Any]], Any], tensors: Mapping[str, Any]) -> Any:
         try:
@@ -92,17 +97,13 @@ class ModuleSource:
         except Exception as error:
             raise explain_call(error, self.name) from error
 
-    def _export(self, flat: Any, tensors: Mapping[str, Any], outputs: tuple[str, ...], free: Sizes) -> Any:
-        """The graph with as many free axes as can be had."""
-        wide = widened(lambda given: flat(*given.values()), tensors)
-        attempts = [(tensors, free), (tensors, {})] if free else [(tensors, {})]
-        if wide is not None:
-            attempts.insert(0, (wide, {name: {0, *free.get(name, ())} for name in tensors}))
+    def _export(self, flat: Any, attempts: Sequence[tuple[Mapping[str, Any], Sizes]], outputs: tuple[str, ...]) -> Any:
+        """The graph of the first attempt that torch can export; each is an example with its free axes."""
         failure: ModelError | None = None
-        for given, axes in attempts:
-            exporter = Exporter(flat, given)
+        for example, free in attempts:
+            exporter = Exporter(flat, example)
             try:
-                return exporter.run(outputs, axes)
+                return exporter.run(outputs, free)
             except Exception as error:  # whatever torch raises, the next attempt asks for less
                 failure = explain(error, self.name, exporter.program)
                 failure.__cause__ = error
