@@ -13,6 +13,7 @@ TARGETS = tuple(Target("npu", name) for name in DEVICES)
 FORMATS = ("c-header",)
 
 _CODES = QuantScheme(DType.INT8)
+_WIDE = QuantScheme(DType.INT16, symmetric=True)
 _PER_CHANNEL = QuantScheme(DType.INT8, Granularity.PER_CHANNEL, symmetric=True)
 _PER_TENSOR = QuantScheme(DType.INT8, symmetric=True)
 
@@ -51,12 +52,19 @@ def _rules(device: Device) -> Iterator[OpRule]:
         yield OpRule("Gemm", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_GEMM)
         yield OpRule("MatMul", _CODES, _CODES, weight, fused=_FUSED, limits=_ALWAYS)
     yield OpRule("MatMul", _CODES, _CODES, fused=_FUSED, limits=(*_ALWAYS, Limit("rank", maximum=6)))
+    yield OpRule("Conv", _WIDE, _WIDE, _PER_CHANNEL, DType.INT32, fused=_FUSED, limits=_ONE_IMAGE)
+    yield OpRule("Gemm", _WIDE, _WIDE, _PER_CHANNEL, DType.INT32, fused=_FUSED, limits=_GEMM)
+    yield OpRule("MatMul", _WIDE, _WIDE, _PER_CHANNEL, fused=_FUSED, limits=_ALWAYS)
     for op in _BINARY:
         yield OpRule(op, _CODES, _CODES, fused=_FUSED if op == "Add" else (), limits=_RANKS)
+    for op in _WIDE_BINARY:
+        yield OpRule(op, _WIDE, _WIDE, fused=_FUSED if op == "Add" else (), limits=_RANKS)
     for op in _UNARY:
         yield OpRule(op, _CODES, _CODES, limits=_RANKS)
     for op, limits in _OTHER.items():
         yield OpRule(op, _CODES, _CODES, limits=limits)
+        if op in _WIDE_OTHER:
+            yield OpRule(op, _WIDE, _WIDE, limits=limits)
     for mode in _RESIZE:
         yield OpRule("Resize", _CODES, _CODES, limits=(*_ONE_IMAGE, *mode))
 
@@ -65,6 +73,25 @@ _RANKS = (*_ALWAYS, Limit("rank", maximum=6))
 _PLAIN = tuple(Limit(f"attr:{name}", allowed=(1.0,), default=1.0) for name in ("alpha", "beta"))
 _GEMM = (*_ALWAYS, *_PLAIN)
 _BINARY = ("Add", "Sub", "Mul", "Min", "Max")
+_WIDE_BINARY = ("Add", "Sub", "Mul", "Min", "Max")
+_WIDE_OTHER = frozenset(
+    (
+        "AveragePool",
+        "Concat",
+        "Flatten",
+        "GlobalAveragePool",
+        "Identity",
+        "MaxPool",
+        "Pad",
+        "Reshape",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    )
+)
+"""Ops that take int16 too."""
 _UNARY = (
     "Abs",
     "Clip",

@@ -82,11 +82,12 @@ def _ragged_average(unit: Unit, emitter: Emitter, image: Tensor, window: Window)
     scale, zero = scale_zero(x)
     window, used = window.exact((image.shape[1], image.shape[2]))
     image = emitter.slice(image, (0, 0, 0, 0), (image.shape[0], *used, image.shape[3]))
-    wide = emitter.rescale(image, DType.INT16, [float(1 << _MIDDLE)], zero, 0)
+    bits = _MIDDLE if image.dtype is DType.INT8 else 0
+    wide = emitter.rescale(image, DType.INT16, [float(1 << bits)], zero, 0)
     zeros = [emitter.graph.constant(np.array([0]), DType.INT16)] * 2
     attributes = {"kernel": list(window.kernel), "stride": list(window.stride), "pad": window.tosa_pads}
     mean = emitter.graph.add(Op.AVG_POOL2D, [wide, *zeros], _pooled(image, window), DType.INT16, **attributes)
-    return finish(emitter, unit, mean, [float(scale / scale_zero(y)[0]) / (1 << _MIDDLE)])
+    return finish(emitter, unit, mean, [float(scale / scale_zero(y)[0]) / (1 << bits)])
 
 
 def _window_sum(emitter: Emitter, image: Tensor, window: Window, zero: int) -> Tensor:

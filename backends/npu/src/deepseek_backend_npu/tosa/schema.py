@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ATTRIBUTES", "NUMPY", "DType", "Op", "ResizeMode", "Rounding"]
+__all__ = ["ATTRIBUTES", "NUMPY", "DType", "Op", "Rounding"]
 
 
 class Op(IntEnum):
@@ -24,15 +24,11 @@ class Op(IntEnum):
     TRANSPOSE_CONV2D = 10
     CLAMP = 11
     ADD = 15
-    ARITHMETIC_RIGHT_SHIFT = 16
-    LOGICAL_LEFT_SHIFT = 22
-    LOGICAL_RIGHT_SHIFT = 23
     MAXIMUM = 26
     MINIMUM = 27
     MUL = 28
     SUB = 30
     TABLE = 31
-    CLZ = 35
     REDUCE_MAX = 51
     REDUCE_SUM = 54
     CONCAT = 55
@@ -40,7 +36,6 @@ class Op(IntEnum):
     RESHAPE = 57
     SLICE = 59
     TRANSPOSE = 61
-    RESIZE = 64
     RESCALE = 66
     CONST = 67
     CONST_SHAPE = 75
@@ -57,15 +52,9 @@ class DType(IntEnum):
 
 
 class Rounding(IntEnum):
-    """Rounding of RESCALE: half up, or half up twice (`DOUBLE`)."""
+    """Rounding of RESCALE: half up."""
 
     SINGLE = 1
-    DOUBLE = 3
-
-
-class ResizeMode(IntEnum):
-    NEAREST = 1
-    BILINEAR = 2
 
 
 NUMPY: dict[DType, np.dtype[Any]] = {
@@ -93,14 +82,12 @@ ATTRIBUTES: dict[Op, tuple[tuple[str, str, object], ...]] = {
         ("acc_type", "uint", DType.INT32),
     ),
     Op.CLAMP: (("min_val", "bytes", None), ("max_val", "bytes", None), ("nan_mode", "uint", _NAN_PROPAGATE)),
-    Op.ARITHMETIC_RIGHT_SHIFT: (("round", "bool", False),),
     Op.MAXIMUM: (("nan_mode", "uint", _NAN_PROPAGATE),),
     Op.MINIMUM: (("nan_mode", "uint", _NAN_PROPAGATE),),
     Op.REDUCE_MAX: (*_AXIS, ("nan_mode", "uint", _NAN_PROPAGATE)),
     Op.REDUCE_SUM: _AXIS,
     Op.CONCAT: _AXIS,
     Op.TRANSPOSE: (("perms", "ints", None),),
-    Op.RESIZE: (("mode", "uint", None),),
     Op.RESCALE: (
         ("scale32", "bool", True),
         ("rounding_mode", "uint", Rounding.SINGLE),
