@@ -61,7 +61,7 @@ def _path(moments: Moments, weight: Float, bias: Float, *, free_bias: bool) -> I
         xx = xx + moments.x[:, :, None] * moments.x[:, None, :]
         yx = yx + (moments.y - bias)[:, :, None] * moments.x[:, None, :]
     own = np.einsum("gkk->gk", xx)
-    used = own > 1e-6 * own.mean(axis=1, keepdims=True)
+    used = own > np.maximum(1e-6 * own.mean(axis=1, keepdims=True), 0.0)  # rounding can make a variance negative
     scale = np.where(used, 1 / np.sqrt(np.where(used, own, 1.0)), 0.0)
     matrix = xx * scale[:, :, None] * scale[:, None, :]
     rest = (yx - weight @ xx) * scale[:, None, :]
