@@ -81,12 +81,15 @@ class Bench:
     def work(self, recipe: QuantizationRecipe) -> Work:
         """A recipe run, from the longest beginning that was run before, and calibrated.
 
-        Statistics do not depend on the calibrator that will read them, so recipes that differ in it share them.
+        Statistics of a model do not depend on the calibrator that will read them, so recipes that differ in it share
+        those of the model as it came.
         """
         work, steps = self._begun(recipe, len(recipe.steps)), digest_of(_steps(recipe, len(recipe.steps)))
         if work.calibration is None:
-            work = replace(work, calibration=self._calibrations.get(steps)).calibrated()
-            self._calibrations[steps] = work.calibration
+            if work.model is self._first.model:
+                work = replace(work, calibration=self._calibrations.get(steps)).calibrated()
+                self._calibrations[steps] = work.calibration
+            work = work.calibrated()
             self._works[_name(recipe, len(recipe.steps))] = work
         return work
 

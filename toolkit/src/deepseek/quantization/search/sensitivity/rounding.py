@@ -38,7 +38,7 @@ class Rounding:
 
 
 def roundings(work: Work, menu: Menu, calibration: Calibration) -> list[Rounding]:
-    """Every format of a menu but float32, in the menu's order."""
+    """Every format of a menu but float32, in the menu's order; of the main graph."""
     units = {unit.name: unit for unit in work.model.units()}
     found = [_quantized(name, work, recipe, calibration, units) for name, recipe in menu.recipes.items()]
     half = {name: own for name, own in units.items() if any(f.name == FLOAT16 for f in menu.units.get(name, ()))}
@@ -65,8 +65,10 @@ def twins(model: QuantizedModel, weights: Mapping[str, Mapping[int, Array]]) -> 
 
 def _quantized(name: str, work: Work, recipe: Recipe, calibration: Calibration, units: Mapping[str, Unit]) -> Rounding:
     values: dict[str, tuple[str, Callable[[Array], Array]]] = {}
+    graph = work.model.graph
+    seen = {value.name for values in (graph.inputs, *(node.outputs for node in graph)) for value in values}
     for value, entry in recipe.activations.items():
-        if value in calibration and calibration[value].count:
+        if value in seen and value in calibration and calibration[value].count:
             own = replace(entry, calibrator=work.ranges.get(value, entry.calibrator))
             params = activation_qparams(calibration[value], own, name=value)
             values[value] = (str(entry.scheme), params.fake_quantize)
