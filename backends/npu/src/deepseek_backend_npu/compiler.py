@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 
+from deepseek_backend_npu.capabilities import capabilities
 from deepseek_backend_npu.container import FORMAT, Container
 from deepseek_backend_npu.devices import DEVICES, Device, device_of
 from deepseek_backend_npu.header import header
@@ -16,6 +17,7 @@ from deepseek_backend_npu.vela import Compiled, compile_graph
 from deepseek_backend_npu.versions import compiler_version
 from deepseek_core import Artifact, CompileOptions, QuantizedModel, Target, Tier
 from deepseek_core.errors import BackendError
+from deepseek_core.partition import refusal_reason
 
 __all__ = ["build", "compile_model", "cross_compile", "variations"]
 
@@ -33,6 +35,10 @@ def compile_model(model: QuantizedModel, target: Target, options: CompileOptions
     settings = Settings.read(options.extra, device)
     if options.taps:
         raise BackendError("the NPU gives codes only, no values from inside a part", fix="tap them on the cpu backend")
+    for unit in model.units():
+        reason = refusal_reason(unit, capabilities(target))
+        if reason is not None:
+            raise BackendError(f"'{unit.name}' does not run on {target}: {reason}", fix="place it on another target")
     container, chosen = build(lower(model), target.device, device, settings, options)
     version = compiler_version()
     toolchain = {} if version is None else {"ethos-u-vela": version}
