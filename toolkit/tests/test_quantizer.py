@@ -247,6 +247,7 @@ def test_progress_is_told(onnx_network, onnx_samples) -> None:
         ({"method_options": {"bins": 3}}, "but no method"),
         ({"config": {"batch": 3}}, "did you mean 'batch_size'?"),
         ({"recipe": QuantizationRecipe(), "bits": 8, "method": "mse"}, "method= beside a recipe"),
+        ({"recipe": QuantizationRecipe(), "bits": 4}, "bits= beside a recipe"),
         ({"recipe": "nowhere.toml"}, "nowhere.toml"),
     ],
 )

@@ -30,7 +30,7 @@ __all__ = [
 
 AUTO, PLAIN = "auto", "plain"
 
-_BITS = {8: (Precision.INT8, Precision.FP8, Precision.MIXED), 4: (Precision.INT4, Precision.W4A8)}
+_FOUR_BITS = (Precision.INT4, Precision.W4A8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def asked_precision(bits: int, precision: str | Precision | None) -> Precision |
     Raises:
         ConfigError: `bits` or `precision` is unknown, or they contradict each other.
     """
-    if isinstance(bits, bool) or bits not in _BITS:
+    if isinstance(bits, bool) or bits not in (8, 4):
         raise ConfigError(f"bits={bits!r}", fix="give 8 or 4")
     if precision is None:
         return Precision.INT8 if bits == 8 else None
@@ -87,7 +87,7 @@ def asked_precision(bits: int, precision: str | Precision | None) -> Precision |
     except ValueError:
         known = ", ".join(map(str, Precision))
         raise ConfigError(f"no precision is named {precision!r}", fix=f"known: {known}") from None
-    if bits == 4 and found not in _BITS[4]:
+    if bits == 4 and found not in _FOUR_BITS:
         raise ConfigError(f"bits=4 and precision='{found}' contradict each other", fix="leave bits= out")
     return found
 

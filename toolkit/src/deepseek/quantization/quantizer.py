@@ -110,7 +110,7 @@ class Quantizer:
         self._given = given_recipe(recipe)
         if self._given is not None:
             own = {"precision": precision, "backend": backend, "targets": targets, "method": method, "config": config}
-            refuse_beside_recipe(own | {"method_options": method_options or None})
+            refuse_beside_recipe(own | {"method_options": method_options or None, "bits": None if bits == 8 else bits})
         self._model, self._calibration, self._example = model, calibration, example_inputs
         self._wish = Wish(
             asked_precision(bits, precision),
