@@ -22,7 +22,7 @@ class Method:
 
     Attributes:
         name: unique; `peer/setting`.
-        precision: `W8A8`, `W4A8` or `W4A16`: what it competes in.
+        precision: `W8A8`, `W8A8 dynamic` (ranges found in every run), `W4A8` or `W4A16`: what it competes in.
         environment: where its script runs; None for ours.
         arguments: of the script, before model, samples and output.
         default: whether it runs without being named.
@@ -78,6 +78,7 @@ METHODS: dict[str, Method] = {
         Method("deepseek/int4", "W4A16", None, ("--precision", "int4")),
         *_calibrators(),
         *_peer("onnxruntime", "W8A8", ("minmax", "percentile", "entropy")),
+        *_peer("onnxruntime", "W8A8 dynamic", ("dynamic",)),
         *_peer("modelopt", "W8A8", ("int8-max", "int8-entropy")),
         *_peer("quark", "W8A8", ("s8s8", "s8s8-adaround")),
         *_peer("nncf", "W8A8", ("int8", "int8-accurate")),

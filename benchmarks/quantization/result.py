@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from quantization.coverage import coverage
 from quantization.judge import judge
 from quantization.methods import Method
 from quantization.networks import modules
-from quantization.networks.base import Network, Prepared
+from quantization.networks.base import MODEL, Network, Prepared
 
 __all__ = ["Limits", "Result", "known", "obtain"]
 
@@ -117,7 +119,10 @@ def obtain(
     if fresh:
         for file in (files.model, files.job, files.verdict):
             file.unlink(missing_ok=True)
-    facts = _kept(files.job, lambda: _quantize(method, prepared, files.model, limits, watch))
+    try:
+        facts = _kept(files.job, lambda: _quantize(method, prepared, files.model, limits, watch))
+    except RuntimeError as problem:  # no environment: nothing to keep, the next run may have it
+        return Result(network.name, method.name, method.precision, error=str(problem))
     verdict = {} if facts["error"] else _kept(files.verdict, lambda: _judge(network, prepared, files.model))
     merged = {**facts, **verdict, "error": facts["error"] or verdict.get("error")}
     merged["scores"] = tuple(merged.get("scores", ()))
@@ -129,11 +134,11 @@ def _quantize(
 ) -> dict[str, Any]:
     model.parent.mkdir(parents=True, exist_ok=True)
     draft = model.with_suffix(".draft.onnx")
-    try:
-        command = method.command(prepared.model, prepared.calibration, draft)
-    except RuntimeError as problem:
-        return asdict(job.Outcome(0.0, 0.0, 0, str(problem)))
-    outcome = job.run(command, seconds=limits.seconds, memory=limits.memory, watch=watch)
+    with tempfile.TemporaryDirectory() as place:
+        own = Path(place) / MODEL
+        shutil.copy(prepared.model, own)  # some peers write into the file that they are given
+        command = method.command(own, prepared.calibration, draft)
+        outcome = job.run(command, seconds=limits.seconds, memory=limits.memory, watch=watch)
     error = outcome.error or (None if draft.exists() else "it ended without a model")
     if error is None:
         draft.rename(model)

@@ -120,6 +120,29 @@ def test_failures_are_results() -> None:
     assert broken.startswith("judge: ")
 
 
+class Homeless(Script):
+    """A quantizer whose environment cannot be made."""
+
+    def command(self, model: Path, samples: Path, output: Path) -> list[str]:
+        raise RuntimeError("environment 'homeless': no such version")
+
+
+def test_a_missing_environment_is_told_and_not_kept() -> None:
+    network, method = Linear(), Homeless("homeless/x", "W8A8", "script", ("",))
+    ready = prepared(network)
+    assert obtain(network, ready, method, Limits()).error == "environment 'homeless': no such version"
+    assert not known(network, ready, method)
+
+
+def test_a_peer_that_writes_into_its_input_spoils_a_copy() -> None:
+    network = Linear()
+    ready = prepared(network)
+    spoil = Script("spoil/input", "W8A8", "script", ("open(sys.argv[1], 'w'); sys.exit('sorry')",))
+    before = ready.model.read_bytes()
+    assert obtain(network, ready, spoil, Limits()).error == "sorry"
+    assert ready.model.read_bytes() == before
+
+
 def test_a_new_judge_judges_again_and_quantizes_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = Linear()
     ready = prepared(network)

@@ -26,12 +26,19 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
         self.feeds = iter(self.samples)
 
 
+def alike(samples: list[Feeds]) -> list[Feeds]:
+    """The largest group of samples with equal shapes: AWQ joins the activations of all samples."""
+    shapes = [tuple(array.shape for array in sample.values()) for sample in samples]
+    commonest = max(shapes, key=shapes.count)
+    return [sample for sample, shape in zip(samples, shapes, strict=True) if shape == commonest]
+
+
 def run(mode: str, calibrator: str, model: Path, samples: list[Feeds], output: Path) -> None:
     quantize(
         str(model),
         quantize_mode=mode,
         calibration_method=calibrator,
-        calibration_data_reader=Reader(samples),
+        calibration_data_reader=Reader(alike(samples) if mode == "int4" else samples),
         calibration_eps=["cpu"],
         high_precision_dtype="fp32",  # the judge compares with fp32; half precision would add its own noise
         enable_gemv_detection_for_trt=False,  # it keeps products of one row in float for TensorRT's sake

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nncf
 import onnx
+from nncf.quantization.advanced_parameters import AdvancedCompressionParameters, GroupSizeFallbackMode
 from peer import Feeds, is_transformer, main, save
 
 BLOCK = 32
@@ -31,11 +32,11 @@ def blocks(model: Path, samples: list[Feeds], output: Path) -> None:
         mode=nncf.CompressWeightsMode.INT4_ASYM,
         ratio=1.0,
         group_size=BLOCK,
-        all_layers=True,
         dataset=nncf.Dataset(samples),
         subset_size=len(samples),
         awq=True,
         scale_estimation=True,
+        advanced_parameters=AdvancedCompressionParameters(group_size_fallback_mode=GroupSizeFallbackMode.ADJUST),
     )
     save(quantized, output)
 

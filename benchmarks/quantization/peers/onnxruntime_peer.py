@@ -43,6 +43,17 @@ def static(calibrator: str, model: Path, samples: list[Feeds], output: Path) -> 
     )
 
 
+def dynamic(model: Path, samples: list[Feeds], output: Path) -> None:
+    """Ranges of activations are found in every run, as its documentation advises for recurrent and attention layers."""
+    ort.quantize_dynamic(
+        preprocessed(model),
+        str(output),
+        per_channel=True,
+        weight_type=ort.QuantType.QInt8,
+        extra_options={"EnableSubgraph": True},
+    )
+
+
 def preprocessed(model: Path) -> str:
     """The model after shape inference and ONNX Runtime's own optimization; symbolic inference only where it works."""
     target = "preprocessed.onnx"
@@ -98,6 +109,7 @@ if __name__ == "__main__":
     main(
         {
             **{name: partial(static, method) for name, method in calibrators.items()},
+            "dynamic": dynamic,
             **{f"int4-{name}": partial(blocks, name) for name in ("rtn", "hqq", "gptq", "kquant")},
         }
     )

@@ -50,7 +50,7 @@ def blocks(model: Path, samples: list[Feeds], output: Path) -> None:
     config.extra_options = {
         "UseMatMulNBits": True,
         "MatMulNBitsParams": settings,
-        "GPTQParams": {"BlockSize": BLOCK, "PerChannel": True},
+        "GPTQParams": {"Bits": 4, "BlockSize": 128, "GroupSize": BLOCK, "WeightSymmetric": False},
     }
     ModelQuantizer(Config(global_quant_config=config)).quantize_model(str(model), str(output), Reader(samples))
 
