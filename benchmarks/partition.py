@@ -158,8 +158,10 @@ def measure(options: Options) -> list[Figure]:
         both = (Objective.ADDITIVE, Objective.LATENCY)
         figures = [*_small(500), *_other_objectives(60, 5.0), *_large(both, (1_000, 10_000, 100_000))]
     for name, model in _networks(options.extra.model, quick=options.quick) if only != "graphs" else ():
+        sizes = {size for info in model.inputs for size in info.shape or () if isinstance(size, str)}
+        about = f"; {', '.join(sorted(sizes))} taken as 1" if sizes else ""
         for devices in MACHINES:
-            figures += _network(name, network_problem(model, devices), 0.5 if options.quick else 10.0)
+            figures += _network(name, network_problem(model, devices), 0.5 if options.quick else 10.0, about)
     return figures
 
 
@@ -327,7 +329,7 @@ def network_problem(model: QuantizedModel, devices: tuple[Capabilities, ...]) ->
     )
 
 
-def _network(name: str, problem: PartitionProblem, limit: float) -> Iterator[Figure]:
+def _network(name: str, problem: PartitionProblem, limit: float, about: str) -> Iterator[Figure]:
     devices = ", ".join(problem.devices)
     for objective in (Objective.LATENCY, Objective.ADDITIVE, Objective.THROUGHPUT):
         start = time.perf_counter()
@@ -336,7 +338,7 @@ def _network(name: str, problem: PartitionProblem, limit: float) -> Iterator[Fig
         _valid(problem, found.plan)
         label = f"{name} on {devices}, {objective}"
         note = f"{problem.size} units, {len(found.plan.parts)} parts, gap {100 * found.gap:.2f} % ({found.proof}), "
-        yield Figure(label, 1e3 * found.value, "ms", note=f"{note}{seconds:.1f} s")
+        yield Figure(label, 1e3 * found.value, "ms", note=f"{note}{seconds:.1f} s{about}")
         for peer, policy in (("HETERO", hetero), ("ONNX Runtime", onnxruntime)):
             plan = policy(problem)
             value, best = evaluate(problem, plan, objective), _best_order(problem, policy, objective)

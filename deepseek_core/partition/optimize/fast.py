@@ -35,7 +35,7 @@ def fast_plan(problem: PartitionProblem, objective: Objective) -> Plan | None:
         judged = [judge(labels) for labels in _candidates(smaller, objective)]
         judged.sort(key=lambda entry: entry[:2])
         different = list({entry[2].devices.tobytes(): entry for entry in judged}.values())
-        polished = [polish(judge, entry[2].devices) for entry in different[:_POLISHED]] + judged[:1]
+        polished = [polish(judge, entry) for entry in different[:_POLISHED]] + judged[:1]
         best_found = polish_again(judge, min(polished, key=lambda e: e[:2]), _KICKS if small else 0)
         excess, value, plan = polish_patiently(judge, best_found)
         if not excess and (best is None or value < best[0]):

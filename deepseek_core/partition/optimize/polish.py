@@ -74,7 +74,7 @@ class Judge:
         if self.problem.size <= _PIECES:
             cuts.append(tuple((unit,) for unit in range(self.problem.size)))
         for pieces in cuts:
-            found = self._joined(urgent_first(self.problem, Plan(plan.devices, pieces)))
+            found = self._joined(*urgent_first(self.problem, Plan(plan.devices, pieces)))
             limit = self.problem.max_parts
             if found[0] < value and (limit is None or len(found[1].parts) <= limit):
                 value, plan = found
@@ -84,16 +84,16 @@ class Judge:
         """Like a call, with devices that may wait for what is urgent; slow, and for small LATENCY plans only."""
         excess, value, plan = self(devices)
         for pieces in (plan.parts, tuple((unit,) for part in plan.parts for unit in part)):
-            other = self._joined(reordered(self.problem, Plan(plan.devices, pieces)))[1]
+            other = reordered(self.problem, Plan(plan.devices, pieces))
+            other = self._joined(evaluate(self.problem, other, Objective.LATENCY), other)[1]
             other = reordered(self.problem, other)
             found = self._excess(other), evaluate(self.problem, other, Objective.LATENCY)
             if found < (excess, value):
                 (excess, value), plan = found, other
         return excess, value, plan
 
-    def _joined(self, plan: Plan) -> tuple[float, Plan]:
+    def _joined(self, best: float, plan: Plan) -> tuple[float, Plan]:
         """Parts that follow each other on a device joined where that ends no later, best first; small plans only."""
-        best = evaluate(self.problem, plan, Objective.LATENCY)
         while len(plan.parts) <= _PIECES:
             joined = list(_pairs_joined(self.problem, plan))
             self.work -= self.problem.size * len(joined)
@@ -138,9 +138,13 @@ def polish_patiently(judge: Judge, best: tuple[float, float, Plan]) -> tuple[flo
     return best
 
 
-def polish(judge: Judge, devices: Labels) -> tuple[float, float, Plan]:
-    """Move parts, units and pairs of neighbours to other devices while that helps and work is left."""
-    best = judge(devices)
+def polish(judge: Judge, start: Labels | tuple[float, float, Plan]) -> tuple[float, float, Plan]:
+    """Move parts, units and pairs of neighbours to other devices while that helps and work is left.
+
+    Args:
+        start: devices, or what `judge` made of them.
+    """
+    best = start if isinstance(start, tuple) else judge(start)
     improved = True
     while improved:
         improved = False

@@ -18,8 +18,12 @@ from deepseek_core.partition.optimize.problem import PartitionProblem
 __all__ = ["earliest_finish", "urgent_first"]
 
 
-def urgent_first(problem: PartitionProblem, plan: Plan) -> Plan:
-    """The same parts in another order: a free device takes, of the parts whose inputs are there, the most urgent."""
+def urgent_first(problem: PartitionProblem, plan: Plan) -> tuple[float, Plan]:
+    """The same parts in another order: a free device takes, of the parts whose inputs are there, the most urgent.
+
+    Returns:
+        When the last part ends, and the plan.
+    """
     work, before = timing(problem, plan)
     rank = work.copy()
     after: list[list[tuple[int, float]]] = [[] for _ in work]
@@ -44,7 +48,8 @@ def urgent_first(problem: PartitionProblem, plan: Plan) -> Plan:
             waiting[follower] -= 1
             if not waiting[follower]:
                 queues[homes[follower]].add(arrival[follower], rank[follower], follower)
-    return Plan(plan.devices, tuple(plan.parts[number] for number in order))
+    end = max(queue.free for queue in queues)
+    return end, Plan(plan.devices, tuple(plan.parts[number] for number in order))
 
 
 class _Queue:

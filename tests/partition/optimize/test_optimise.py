@@ -8,10 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek_core.errors import ConfigError, PlacementError
-from deepseek_core.partition.optimize import Group, Method, Objective, broken_rule, evaluate, optimise
+from deepseek_core.partition.optimize import (
+    Group,
+    Method,
+    Objective,
+    PartitionProblem,
+    Plan,
+    Tensors,
+    broken_rule,
+    evaluate,
+    optimise,
+)
 from deepseek_core.partition.optimize.labelling import Labelling
 from deepseek_core.partition.optimize.mincut import minimum_cut
 from deepseek_core.partition.optimize.policies import hetero, onnxruntime
+from deepseek_core.partition.optimize.reorder import reordered
+from deepseek_core.partition.optimize.schedule import urgent_first
 
 ALL = (Objective.LATENCY, Objective.ADDITIVE, Objective.THROUGHPUT)
 
@@ -141,3 +153,26 @@ def test_results_repeat(problem_of):
     first, second = (optimise(problem, Objective.LATENCY, Method.FAST) for _ in range(2))
     assert first.value == second.value
     assert first.plan.parts == second.plan.parts
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_other_orders_of_the_same_parts(problem_of, seed):
+    problem = problem_of(seed, 12, 3)
+    found = onnxruntime(problem)
+    apart = Plan(found.devices, tuple((unit,) for unit in range(problem.size)))
+    end, urgent = urgent_first(problem, apart)
+    patient = reordered(problem, urgent)
+    assert end == pytest.approx(evaluate(problem, urgent, Objective.LATENCY))
+    assert evaluate(problem, patient, Objective.LATENCY) <= end * (1 + 1e-9)
+    for plan in (urgent, patient):
+        assert broken_rule(problem, plan) is None
+        assert sorted(plan.parts) == sorted(apart.parts)
+
+
+def test_a_device_waits_for_what_is_urgent():
+    """0 feeds a long way over the other device; 1 is long, ready at once, and can wait until 3 is done."""
+    cost = np.array([[1.0, np.inf], [8.0, np.inf], [np.inf, 2.0], [1.0, np.inf], [np.inf, 9.0]])
+    tensors = Tensors.of([(0, [1, 2], 1.0), (2, [3], 1.0), (3, [4], 1.0)])
+    problem = PartitionProblem(cost, np.zeros(2), tensors, np.zeros((2, 2)), np.full((2, 2), 1e-6))
+    found = optimise(problem, Objective.LATENCY, Method.FAST)
+    assert found.value == pytest.approx(13.0, abs=1e-4)
