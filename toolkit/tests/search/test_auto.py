@@ -237,3 +237,15 @@ def test_of_what_misses_the_budget_the_one_that_evaluate_likes_most_is_returned(
     assert names(outcome.recipe) == ["hold_out"]
     assert outcome.shortfall is not None
     assert "drops by 1" in outcome.shortfall
+
+
+def test_weights_that_make_no_noise_are_not_worked_on() -> None:
+    model = perceptron()
+    rung = Rung("helpful", ((StepSpec("helpful"),),), of_weights=True)
+    wide = replace(START, precision=Precision.W4A8)
+    assert auto(model, samples_of(model), recipe=wide, ladder=[rung]).trials[1].verdict in ("kept", "dropped")
+    RUNS.clear()
+    narrow = replace(START, calibrator=CalibratorSpec("percentile", (("percentile", 90.0),)))
+    (_, trial) = auto(model, samples_of(model), recipe=narrow, ladder=[rung]).trials
+    assert trial.verdict.startswith("not tried: weights make")
+    assert not RUNS

@@ -24,6 +24,9 @@ from deepseek_core.options import Progress
 
 __all__ = ["auto"]
 
+_WORTHWHILE = 0.1
+"""Share of the noise below which it is not worth long work: without it, half a decibel less."""
+
 
 def auto(
     model: QuantizedModel | str | Path,
@@ -130,6 +133,11 @@ class _Climb:
 
     def _try(self, rung: Rung) -> None:
         found: list[tuple[str, Scored]] = []
+        share = self._share_of_weights() if rung.of_weights else 1.0
+        if share < _WORTHWHILE:
+            words = f"not tried: weights make {max(share, 0.0):.0%} of the noise"
+            self._trials.append(Trial(rung.name, "", 0.0, self._best.score, None, words))
+            return
         for what, recipe in rung.variants(self._best.recipe):
             try:
                 found.append((what, self._bench.score(recipe)))
@@ -148,6 +156,11 @@ class _Climb:
             self._trials.append(
                 Trial(rung.name, what, scored.seconds, before.score, score, "kept" if kept else "dropped")
             )
+
+    def _share_of_weights(self) -> float:
+        """How much of the noise would go if weights were exact."""
+        noise = self._best.score.fidelity.noise
+        return 1 - self._bench.noise_without_weights(self._best.recipe) / noise if noise > 0 else 0.0
 
     def _valued(self, scored: Scored) -> Scored:
         """With the user's measure, where the budget speaks about it."""

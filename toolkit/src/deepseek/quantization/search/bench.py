@@ -20,6 +20,7 @@ from deepseek.quantization.work import Work
 from deepseek_core import Feeds, QuantizedModel, Registry, discover
 from deepseek_core.calibration import Calibration
 from deepseek_core.options import Progress
+from deepseek_core.quantize import apply_recipe
 
 __all__ = ["Bench", "Scored"]
 
@@ -103,6 +104,18 @@ class Bench:
             known = _entry(found, time.perf_counter() - begin)
             self.journal.put(key, known)
         return Scored(recipe, Score(_fidelity(known)), float(known["seconds"]))
+
+    def noise_without_weights(self, recipe: QuantizationRecipe) -> float:
+        """What is left of a candidate's noise when its weights stay in float."""
+        key = self.key("weights in float", recipe.to_json())
+        if self.journal.get(key) is None:
+            work = self.work(recipe)
+            assert work.calibration is not None
+            found = replace(work.recipe(), weights={}, biases=frozenset())
+            self.journal.put(
+                key, self.judge.fidelity(apply_recipe(work.model, found, work.calibration, work.calibrators)).noise
+            )
+        return float(self.journal.get(key))
 
     def value(self, recipe: QuantizationRecipe | None) -> float | None:
         """`evaluate` of a candidate, or of the float model for None."""

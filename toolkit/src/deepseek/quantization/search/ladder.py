@@ -38,11 +38,13 @@ class Rung:
         name: of the idea.
         steps: variants, each of steps to add (or to replace those of the same name).
         calibrators: variants that change the calibrator of every activation.
+        of_weights: all it can remove is what weights contribute to the noise; not tried where that is little.
     """
 
     name: str
     steps: tuple[tuple[StepSpec, ...], ...] = ()
     calibrators: tuple[CalibratorSpec, ...] = ()
+    of_weights: bool = False
 
     def variants(self, recipe: QuantizationRecipe) -> Iterator[tuple[str, QuantizationRecipe]]:
         """(variant in words, recipe) of each variant that differs from `recipe`; steps not installed are left out."""
@@ -68,7 +70,7 @@ LADDER: tuple[Rung, ...] = (
     Rung("equalize", ((StepSpec("equalize"),),)),
     Rung("smooth", ((StepSpec("smooth"),),)),
     Rung("ranges", ((StepSpec("ranges"),),)),
-    Rung("learn_rounding", ((StepSpec("fewer_samples"), StepSpec("learn_rounding")),)),
+    Rung("learn_rounding", ((StepSpec("fewer_samples"), StepSpec("learn_rounding")),), of_weights=True),
     Rung("correct_bias", ((StepSpec("correct_bias"),),)),
 )
 """Cheapest first."""

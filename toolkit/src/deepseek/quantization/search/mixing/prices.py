@@ -40,7 +40,9 @@ def prices(work: Work, menu: Menu, calibration: Calibration) -> Prices:
     """
     till = _Till(work)
     models = {FLOAT32: work.model}
-    models |= {name: apply_recipe(work.model, recipe, calibration) for name, recipe in menu.recipes.items()}
+    models |= {
+        name: apply_recipe(work.model, recipe, calibration, work.calibrators) for name, recipe in menu.recipes.items()
+    }
     half = [name for name, formats in menu.units.items() if any(f.name == FLOAT16 for f in formats)]
     if half:
         models[FLOAT16] = to_half(work.model, half)

@@ -47,6 +47,8 @@ def measure(work: Work, menu: Menu, samples: int = 4, *, calibration: Calibratio
 def statistics(work: Work, menu: Menu) -> Calibration:
     """Statistics of every value that some format of the menu rounds."""
     names = {name: entry for recipe in menu.recipes.values() for name, entry in recipe.activations.items()}
+    if not names:
+        return Calibration()
     if work.calibration is not None and all(name in work.calibration for name in names):
         return work.calibration
     return calibrate(work.model, Recipe(names), work.samples, registry=work.registry, progress=work.progress)
@@ -92,7 +94,7 @@ class _Survey:
 
 def _joint(work: Work, recipe: Recipe, calibration: Calibration, samples: Collection[Feeds]) -> float:
     """Measured noise with everything in one format."""
-    quantized = apply_recipe(work.model, recipe, calibration)
+    quantized = apply_recipe(work.model, recipe, calibration, work.calibrators)
     names = float_outputs(work.model)
     with Runner(work.model, registry=work.registry) as real, Runner(quantized, registry=work.registry) as rounded:
         return fidelity(zip(real.stream(samples), rounded.stream(samples), strict=True), names).noise

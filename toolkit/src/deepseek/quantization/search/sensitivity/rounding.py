@@ -70,7 +70,7 @@ def _quantized(name: str, work: Work, recipe: Recipe, calibration: Calibration, 
     for value, entry in recipe.activations.items():
         if value in seen and value in calibration and calibration[value].count:
             own = replace(entry, calibrator=work.ranges.get(value, entry.calibrator))
-            params = activation_qparams(calibration[value], own, name=value)
+            params = activation_qparams(calibration[value], own, work.calibrators, name=value)
             values[value] = (str(entry.scheme), params.fake_quantize)
     weights: dict[str, dict[int, Array]] = {}
     by_node = {unit.node.name: unit for unit in units.values()}
