@@ -99,10 +99,14 @@ class _Files:
             folder / "models" / f"{name}.onnx", folder / "jobs" / f"{name}.json", folder / "verdicts" / f"{judged}.json"
         )
 
+    def whole(self) -> bool:
+        """Whether a quantization is kept: its failure, or what it took and its model."""
+        return self.job.exists() and (self.model.exists() or bool(json.loads(self.job.read_text())["error"]))
+
 
 def known(network: Network, prepared: Prepared, method: Method) -> bool:
     """Whether the cache has a quantization of this network by this method."""
-    return _Files.of(network, prepared, method).job.exists()
+    return _Files.of(network, prepared, method).whole()
 
 
 def obtain(
@@ -116,7 +120,7 @@ def obtain(
 ) -> Result:
     """The result out of the cache, or obtained now; `fresh` forgets what the cache has."""
     files = _Files.of(network, prepared, method)
-    if fresh:
+    if fresh or not files.whole():
         for file in (files.model, files.job, files.verdict):
             file.unlink(missing_ok=True)
     try:

@@ -111,6 +111,15 @@ def test_a_result_is_obtained_once(cache: Path) -> None:
     assert (cache / "models" / "runs").read_text() == "xx"
 
 
+def test_a_model_that_the_cache_lost_is_made_again(cache: Path) -> None:
+    network = Linear()
+    ready = prepared(network)
+    first = obtain(network, ready, COPY, Limits())
+    next((cache / "models").glob("*.onnx")).unlink()
+    assert not known(network, ready, COPY)
+    assert obtain(network, ready, COPY, Limits()).scores == first.scores
+
+
 def test_failures_are_results() -> None:
     network = Linear()
     ready = prepared(network)
