@@ -45,7 +45,7 @@ class Device:
     """Runs one op after a delay, one call at a time as hardware does.
 
     Attributes:
-        busy: seconds it worked; a sleep overshoots a little, and what it really took counts.
+        spans: seconds that each call took; a sleep overshoots a little, and what it really took counts.
     """
 
     op: str
@@ -53,7 +53,7 @@ class Device:
     takes: str
     gives: str
     device: str
-    busy: float = 0.0
+    spans: list[float] = field(default_factory=list)
     tier: Tier = Tier.SIMULATED
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -69,7 +69,7 @@ class Device:
         with self.lock:
             start = time.perf_counter()
             time.sleep(self.delay)
-            self.busy += time.perf_counter() - start
+            self.spans.append(time.perf_counter() - start)
             return {self.gives: OPS[self.op](feeds[self.takes])}
 
     def close(self) -> None:
@@ -140,9 +140,9 @@ def _pipeline(first: float, second: float, count: int, rounds: int) -> Iterator[
 def _busy_share(session: Session, devices: list[Device], count: int) -> float:
     """The least time (the slower device always busy, the other one filling or draining once) over the time taken."""
     for device in devices:
-        device.busy = 0.0
+        device.spans.clear()
     taken = _timed(lambda: _stream(session, count))
-    slower, faster = sorted((device.busy for device in devices), reverse=True)
+    slower, faster = sorted((sum(device.spans) for device in devices), reverse=True)
     return (slower + faster / count) / taken
 
 
@@ -158,10 +158,12 @@ def _branches(delay: float, count: int, rounds: int) -> Iterator[Figure]:
 
 
 def _over_the_slower(session: Session, devices: list[Device], count: int) -> float:
+    """The time taken over the least time: of each input, the branch that took longer."""
     for device in devices:
-        device.busy = 0.0
+        device.spans.clear()
     taken = _timed(lambda: [session.run({"x": X}) for _ in range(count)])
-    return taken / max(device.busy for device in devices)
+    one, other = devices
+    return taken / sum(map(max, zip(one.spans, other.spans, strict=True)))
 
 
 def _stream(session: Session, count: int) -> None:
