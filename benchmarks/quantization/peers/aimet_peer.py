@@ -23,7 +23,7 @@ ITERATIONS = {"int8": 10_000, "int4": 15_000}
 
 
 def run(weights: str, tuning: str, model: Path, samples: list[Feeds], output: Path) -> None:
-    network = onnx.load(model)
+    network = onnx.shape_inference.infer_shapes(onnx.load(model))
     if not is_transformer(network):
         fold_all_batch_norms_to_weight(network)
         equalize_model(network)
