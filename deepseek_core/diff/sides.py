@@ -53,7 +53,8 @@ class Side:
         for unit in units:
             if _renamed(unit) is None:
                 for operand in unit.outputs:
-                    self._add(operand, unit, renamed)
+                    if operand.value.name:  # an optional output that the node leaves out has none
+                        self._add(operand, unit, renamed)
 
     @property
     def is_float(self) -> bool:

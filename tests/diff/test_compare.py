@@ -109,3 +109,21 @@ def test_no_samples_and_wrong_samples(mlp: onnx.ModelProto) -> None:
         compare(load_model(mlp), load_model(mlp), [])
     with pytest.raises(FeedError):
         compare(load_model(mlp), load_model(mlp), {"z": np.zeros((4, 8), np.float32)})
+
+
+def test_outputs_that_a_node_leaves_out_are_not_compared() -> None:
+    rng = np.random.default_rng(6)
+    weights = {"w": rng.standard_normal((1, 16, 3)), "r": rng.standard_normal((1, 16, 4))}
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("LSTM", ["x", "w", "r"], ["", "h"], "lstm", hidden_size=4),
+            onnx.helper.make_node("Relu", ["h"], ["y"], "relu"),
+        ],
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [5, 1, 3])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 1, 4])],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
+    )
+    model = load_model(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10))
+    feeds = {"x": rng.standard_normal((5, 1, 3)).astype(np.float32)}
+    assert [tensor.name for tensor in compare(model, model, feeds).tensors] == ["h", "y"]
