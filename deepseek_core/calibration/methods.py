@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from deepseek_core.calibration.base import Calibrator
 from deepseek_core.calibration.entropy import Entropy
+from deepseek_core.calibration.fixed import Fixed
 from deepseek_core.calibration.minmax import MinMax
 from deepseek_core.calibration.mse import Mse
 from deepseek_core.calibration.percentile import Percentile
@@ -17,6 +18,7 @@ __all__ = ["CORE", "calibrator"]
 
 CORE: Mapping[str, Callable[..., Calibrator]] = {
     "entropy": Entropy,
+    "fixed": Fixed,
     "minmax": MinMax,
     "mse": Mse,
     "percentile": Percentile,

@@ -41,9 +41,12 @@ def test_a_backends_calibrator_stands_beside_the_cores():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (CalibratorSpec("maximum"), "unknown calibrator 'maximum'; use one of entropy, minmax, mse, percentile"),
+        (CalibratorSpec("maximum"), "unknown calibrator 'maximum'; use one of entropy, fixed, minmax, mse, percentile"),
         (CalibratorSpec("minmax", (("bins", 3),)), "'minmax' has no option 'bins'; leave the options out"),
         (CalibratorSpec("kl", (("bins", 3),)), "'kl' has no option 'bins'; use max_noise"),
+        (CalibratorSpec("fixed"), "fixed range nan to nan"),
+        (CalibratorSpec("fixed", (("high", 1), ("low", 2))), "fixed range 2 to 1"),
+        (CalibratorSpec("fixed", (("high", float("inf")), ("low", 0))), "fixed range 0 to inf"),
         (CalibratorSpec("percentile", (("percentile", 30),)), "percentile is 30"),
         (CalibratorSpec("percentile", (("percentile", "most"),)), "percentile is 'most'"),
         (CalibratorSpec("entropy", (("max_noise", float("nan")),)), "max_noise is nan"),

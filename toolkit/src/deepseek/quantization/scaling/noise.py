@@ -17,6 +17,9 @@ eq. 11), is right for one step per weight tensor only. Here A + B is taken as it
 place of the uniform noise of the formulas: a channel far below the step is lost and not merely noisy. The means of the
 channels do not count in B: what a wrong weight makes of them is constant, and bias correction removes it.
 
+Ranges are taken from one half of the samples and tried on the other: the more channels reach the ends of a range, the
+more values of unseen samples lie beyond.
+
 A network that normalises every place (token) cares for the noise relative to what is at the place, and not for the sum
 over places: one place with large values would outweigh all others in it.
 """
@@ -99,11 +102,15 @@ class Noise:
 
     def activation(self, member: Member, factors: Vector) -> float:
         t = self.group.expand(factors, member.ids)
-        rows = member.stats.rows * t.astype(np.float32)
-        low, high = float((member.stats.low * t).min()), float((member.stats.high * t).max())
-        loss, places = member.loss / t**2, member.places()
-        found = (QParams.from_range(member.scheme, low * share, high * share) for share in _SHARES)
-        return min(_rounding(rows, params, loss, places) for params in found)
+        rows, loss, places = member.stats.rows * t.astype(np.float32), member.loss / t**2, member.places()
+        total = 0.0
+        for half in (0, 1):
+            mine = member.stats.half != half
+            if mine.any():
+                low, high = float((member.stats.lows[half] * t).min()), float((member.stats.highs[half] * t).max())
+                found = (QParams.from_range(member.scheme, low * share, high * share) for share in _SHARES)
+                total += min(_rounding(rows[mine], params, loss, places[mine]) for params in found)
+        return total
 
     def weight(self, weight: Weight, factors: Vector) -> float:
         t = np.append(factors, 1.0)

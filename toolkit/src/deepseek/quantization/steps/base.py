@@ -26,6 +26,7 @@ class Step(Protocol):
 
 STEPS: Mapping[str, str] = {
     "assign": "deepseek.quantization.steps.assign:Assign",
+    "correct_bias": "deepseek.quantization.steps.correct_bias:CorrectBias",
     "equalize": "deepseek.quantization.steps.equalize:Equalize",
     "fewer_samples": "deepseek.quantization.steps.fewer_samples:FewerSamples",
     "gptq": "deepseek.quantization.steps.gptq:Gptq",
@@ -33,6 +34,7 @@ STEPS: Mapping[str, str] = {
     "keep_float": "deepseek.quantization.steps.keep_float:KeepFloat",
     "learn_rounding": "deepseek.quantization.steps.learn_rounding:LearnRounding",
     "progressive": "deepseek.quantization.steps.progressive:Progressive",
+    "ranges": "deepseek.quantization.steps.ranges:Ranges",
     "round_to_nearest": "deepseek.quantization.steps.round_to_nearest:RoundToNearest",
     "smooth": "deepseek.quantization.steps.smooth:Smooth",
 }

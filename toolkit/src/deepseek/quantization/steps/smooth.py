@@ -15,6 +15,7 @@ from deepseek.quantization.scaling.output import output_error
 from deepseek.quantization.scaling.predict import predictor
 from deepseek.quantization.scaling.products import Products, products
 from deepseek.quantization.scaling.search import choose
+from deepseek.quantization.search.trial import trial
 from deepseek.quantization.work import Work
 from deepseek_core import Recipe
 from deepseek_core.errors import ConfigError
@@ -36,16 +37,19 @@ class Smooth:
         least_gain: share of the output error that must go for factors to be kept.
         insert: allow new Mul nodes.
         insert_gain: the share that must go for a new node.
+        samples: calibration samples that the outputs of the network are judged on in the end, spread evenly.
     """
 
     least_gain: float = 0.05
     insert: bool = True
     insert_gain: float = 0.3
+    samples: int = 32
 
     def __post_init__(self) -> None:
-        if not (0 <= self.least_gain < 1 and 0 <= self.insert_gain < 1):
+        if not (0 <= self.least_gain < 1 and 0 <= self.insert_gain < 1 and self.samples >= 1):
             raise ConfigError(
-                f"smooth with gains {self.least_gain} and {self.insert_gain}", fix="give shares of at least 0, below 1"
+                f"smooth with gains {self.least_gain} and {self.insert_gain}, and {self.samples} samples",
+                fix="give shares of at least 0 and below 1, and at least 1 sample",
             )
 
     def __call__(self, work: Work) -> Work:
@@ -70,7 +74,12 @@ class Smooth:
         model = rescale(work.model, found, factors)
         for candidate, vector in inserted:
             insert_factors(model, candidate.value, candidate.nodes, vector)
-        return replace(work.with_model(model), log=(*work.log, *notes))
+        done = work.with_model(model)
+        old, new = trial(work, done, self.samples)
+        figures = {"snr_before_db": old.sqnr, "snr_after_db": new.sqnr}
+        if not new.noise < old.noise:
+            return replace(work, log=(*work.log, Note("smooth", "", "left out: outputs get worse", figures)))
+        return replace(done, log=(*work.log, *notes, Note("smooth", "", f"{len(notes)} tensors smoothed", figures)))
 
     def _chosen(
         self, candidate: Products, work: Work, recipe: Recipe, stats: Mapping[str, ChannelStats]

@@ -9,9 +9,12 @@ import numpy as np
 import onnx
 import pytest
 from deepseek.quantization.execution import Runner
+from deepseek.quantization.precision import Precision
+from deepseek.quantization.search.judge import Judge
+from deepseek.quantization.work import Work
 from onnx import TensorProto, helper, numpy_helper
 
-from deepseek_core import QuantizedModel
+from deepseek_core import CalibratorSpec, QuantizedModel, discover
 from deepseek_core.ir.frontend import load_model
 from deepseek_core.pipeline import float_model
 
@@ -63,3 +66,25 @@ def outputs() -> Callable[..., dict[str, np.ndarray]]:
             return runner(feeds)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[..., Work]:
+    """`start(model, samples, precision)`: work for the CPU backend with min-max ranges."""
+    registry = discover()
+
+    def begin(model: QuantizedModel, samples: list[dict[str, np.ndarray]], precision: str = "int8") -> Work:
+        chosen = CalibratorSpec("minmax")
+        return Work.start(model, samples, Precision(precision), ("cpu",), registry, calibrator=chosen)
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def fidelity() -> Callable[[Work, list[dict[str, np.ndarray]]], float]:
+    """`fidelity(work, samples)`: signal to noise in dB of the quantized outputs, against the network it came from."""
+
+    def measure(work: Work, samples: list[dict[str, np.ndarray]]) -> float:
+        return Judge(work.origin, samples, None, work.registry).fidelity(work.quantized()).sqnr
+
+    return measure
