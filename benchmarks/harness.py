@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import operator
 import platform
 import sys
@@ -93,7 +94,7 @@ def main(
     if arguments.json is not None:
         with atomic_write(arguments.json) as file:
             document = {**_document(description, figures, packages, quick=arguments.quick), **details()}
-            file.write(json.dumps(document, indent=2).encode())
+            file.write(json.dumps(_strict(document), indent=2, allow_nan=False).encode())
     missed = [figure for figure in figures if not figure.holds]
     if arguments.check and missed:
         for figure in missed:
@@ -128,6 +129,15 @@ def _document(title: str, figures: Sequence[Figure], packages: Sequence[str], *,
         "versions": {name: _version(name) for name in packages},
         "figures": [{**asdict(figure), "holds": figure.holds} for figure in figures],
     }
+
+
+def _strict(value: object) -> object:
+    """`value` with None for numbers that JSON lacks: NaN and infinity."""
+    if isinstance(value, dict):
+        return {key: _strict(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cpu() -> str:
