@@ -85,8 +85,9 @@ def layer(single: Any) -> Layer:
             made = right @ weight.T + bias
             seen = right + noise * rng.standard_normal(right.shape).astype(np.float32)
             read, out = InputMoments(), OutputMoments()
-            read.update(seen.astype(np.float32))
-            out.update(made.astype(np.float32), seen.astype(np.float32))
+            alike = np.ones(right.shape[1], np.float32)
+            read.update(seen.astype(np.float32), alike)
+            out.update(made.astype(np.float32), seen.astype(np.float32), alike)
             parts.append((read, out))
         (site,) = sites_of([unit], [("node", 1)])
         start = weight_qparams(weight, TensorRecipe(scheme, CalibratorSpec(ranges)))

@@ -94,7 +94,7 @@ def _rules() -> Iterator[OpRule]:
 
 
 def _matrix_rules(op: str, bias: DType | None) -> Iterator[OpRule]:
-    """8-bit rules run in integer kernels; 16-bit activations and blocks of 4-bit weights in float, exactly stored."""
+    """8-bit rules run in integer kernels; 16-bit activations, and 4-bit weights of float data, run in float."""
     for activation in (_U8, _S8):
         for weight in (_CHANNEL, _TENSOR, _TENSOR_U8, _CHANNEL_4):
             yield OpRule(op, activation, activation, weight, bias, fused=_CLIPS)
@@ -102,5 +102,5 @@ def _matrix_rules(op: str, bias: DType | None) -> Iterator[OpRule]:
                 yield OpRule(op, activation, DType.FLOAT32, weight, bias)
     for activation in (_U16, _S16):
         yield OpRule(op, activation, activation, _CHANNEL, bias, fused=_CLIPS)
-    if op == "MatMul":
-        yield from (OpRule(op, DType.FLOAT32, DType.FLOAT32, weight) for weight in _BLOCKS)
+    for weight in (_CHANNEL_4,) if op == "Conv" else _BLOCKS:
+        yield OpRule(op, DType.FLOAT32, DType.FLOAT32, weight, fused=() if op == "MatMul" else _CLIPS)

@@ -18,7 +18,7 @@ class Precision(StrEnum):
 
     Attributes:
         INT8: 8-bit activations and weights (W8A8).
-        INT4: 4-bit weights in blocks, float activations (W4A16).
+        INT4: 4-bit weights, float activations (W4A16): in blocks, or per channel where a target has no blocks.
         W4A8: 4-bit weights per channel, 8-bit activations.
         W8A16: 8-bit weights, 16-bit integer activations.
         FP8: float8_e4m3fn activations and weights (Micikevicius et al., 2022).
@@ -39,15 +39,27 @@ _INT16, _INT8, _INT4 = (DType.INT16, DType.UINT16), (DType.INT8, DType.UINT8), (
 def tables_for(precision: Precision, tables: Sequence[Capabilities]) -> list[Capabilities]:
     """The tables with only the quantized rules of a precision; float rules stay.
 
+    Among blocks of 4-bit weights, those with zero points come first: at four bits a code that the sign wastes costs
+    about 2 dB.
+
     Raises:
         ConfigError: no table has such a rule for an op with weights.
     """
     fits = _FITS[precision]
-    kept = [replace(table, rules=tuple(r for r in table.rules if not r.is_quantized or fits(r))) for table in tables]
+    fitting = [[rule for rule in table.rules if not rule.is_quantized or fits(rule)] for table in tables]
+    kept = [
+        replace(table, rules=tuple(sorted(rules, key=_is_symmetric_block)))
+        for table, rules in zip(tables, fitting, strict=True)
+    ]
     if not any(rule.is_quantized and rule.weight is not None for table in kept for rule in table.rules):
         names = ", ".join(str(table.target) for table in tables)
         raise ConfigError(f"{names} declares no {precision} rule", fix="choose another precision or target")
     return kept
+
+
+def _is_symmetric_block(rule: OpRule) -> bool:
+    weight = rule.weight
+    return isinstance(weight, QuantScheme) and weight.granularity is Granularity.PER_BLOCK and weight.symmetric
 
 
 def _is(kind: TensorType | None, dtypes: Sequence[DType]) -> bool:
@@ -59,8 +71,7 @@ def _int8(rule: OpRule) -> bool:
 
 
 def _int4(rule: OpRule) -> bool:
-    blocks = isinstance(rule.weight, QuantScheme) and rule.weight.granularity is Granularity.PER_BLOCK
-    return blocks and _is(rule.weight, _INT4) and not isinstance(rule.activation, QuantScheme)
+    return _is(rule.weight, _INT4) and not isinstance(rule.activation, QuantScheme)
 
 
 def _w4a8(rule: OpRule) -> bool:

@@ -53,6 +53,7 @@ def test_moments_are_those_of_the_quantized_network(
     residual: QuantizedModel, pictures: Any, memory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules[walk.__module__], "_MEMORY", memory)
+    monkeypatch.setattr("deepseek.quantization.grams.moments._MOST", 1e30)
     work = work_on(residual, pictures).calibrated()
     decide = Nearest()
     walk(work, decide, biases=False)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.quantization.grams.moments import InputMoments, Moments, OutputMoments
+from deepseek.quantization.grams.moments import InputMoments, Moments, OutputMoments, moderated
 from deepseek.quantization.grams.segment import Numbers
 from deepseek.quantization.grams.sites import Site
 from deepseek_core import QParams
@@ -17,7 +17,7 @@ from deepseek_core.errors import CalibrationError
 
 __all__ = ["Collector", "Measured"]
 
-_LEAST_ROWS = 16384
+_LEAST_ROWS = 8192
 _FOLDS = 2
 
 
@@ -44,6 +44,16 @@ class Measured:
     def folds(self) -> tuple[Moments, ...]:
         """Moments of each half that saw anything."""
         return tuple(Moments.of(part) for part in self.parts if part[0].count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """Rows [G, P, K] of one sample at the picked places, which half they belong to, and what each counts."""
+
+    fold: int
+    picks: NDArray[np.int64]
+    rows: NDArray[np.float32]
+    weights: NDArray[np.float32]
 
 
 class Collector:
@@ -77,20 +87,24 @@ class Collector:
         Raises:
             CalibrationError: a value is not finite.
         """
-        rows: dict[Hashable, list[tuple[int, NDArray[np.int64], NDArray[np.float32]]]] = {}
+        seen: dict[Hashable, list[_Seen]] = {}
         for site in self._sites:
             x, y = inputs[site.reads], outputs[site.makes]
             key = (site.reads, site.layout.signature())
-            if key not in rows:
-                picks = self._picks(number, site, x.shape, y.shape)
-                codes = self._numbers.params.get(site.reads)
-                seen = x if codes is None else codes.fake_quantize(x)
-                rows[key] = [(fold, pick, site.layout.rows(seen, y.shape, pick)) for fold, pick in picks]
-                for fold, _, found in rows[key]:
-                    self._inputs.setdefault((key, fold), InputMoments()).update(_finite(found, site, number))
-            for fold, pick, found in rows[key]:
-                made = _finite(site.layout.outputs(y, x.shape, pick), site, number)
-                self._outputs.setdefault((site.key, fold), OutputMoments()).update(made, found)
+            if key not in seen:
+                seen[key] = list(self._seen(number, site, x, y.shape))
+                for part in seen[key]:
+                    self._inputs.setdefault((key, part.fold), InputMoments()).update(part.rows, part.weights)
+            for part in seen[key]:
+                made = _finite(site.layout.outputs(y, x.shape, part.picks), site, number)
+                self._outputs.setdefault((site.key, part.fold), OutputMoments()).update(made, part.rows, part.weights)
+
+    def _seen(self, number: int, site: Site, x: NDArray[Any], y: tuple[int, ...]) -> Iterator[_Seen]:
+        codes = self._numbers.params.get(site.reads)
+        real = x if codes is None else codes.fake_quantize(x)
+        for fold, picks in self._picks(number, site, x.shape, y):
+            rows = _finite(site.layout.rows(real, y, picks), site, number)
+            yield _Seen(fold, picks, rows, moderated(rows))
 
     def _picks(
         self, number: int, site: Site, x: tuple[int, ...], y: tuple[int, ...]

@@ -1,7 +1,7 @@
-"""Sums over places that hold all a quadratic loss needs: Σxxᵀ, Σyxᵀ, Σx, Σy, Σy².
+"""Weighted sums over places that hold all a quadratic loss needs: Σxxᵀ, Σyxᵀ, Σx, Σy, Σy².
 
 With x what a unit reads in the quantized model and y what it makes in the float one, the loss
-Σ‖y − b − Wx‖² of any weight W and bias b follows from them, so samples are looked at once.
+Σw‖y − b − Wx‖² of any weight W and bias b follows from them, so samples are looked at once.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["InputMoments", "Moments", "OutputMoments"]
+__all__ = ["InputMoments", "Moments", "OutputMoments", "moderated"]
 
 Float = NDArray[np.float64]
 Sums = NDArray[np.float32]
+
+_MOST = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -24,19 +26,23 @@ class InputMoments:
 
     Attributes:
         count: rows.
-        first: Σx, [G, K].
-        second: Σxxᵀ, [G, K, K].
+        mass: Σw over the rows, with w the weight that each counts with.
+        first: Σwx, [G, K].
+        second: Σwxxᵀ, [G, K, K].
     """
 
     count: int = 0
+    mass: float = 0.0
     first: Any = 0.0
     second: Any = 0.0
 
-    def update(self, rows: NDArray[np.float32]) -> None:
-        """Add rows [G, P, K]."""
+    def update(self, rows: Sums, weights: Sums) -> None:
+        """Add rows [G, P, K] with their weights [P]."""
+        weighted: Sums = np.multiply(rows, weights[:, None], dtype=np.float32)
         self.count += rows.shape[1]
-        self.first = self.first + rows.sum(axis=1, dtype=np.float64)
-        self.second = _add(self.second, rows.swapaxes(1, 2) @ rows)
+        self.mass += float(weights.sum(dtype=np.float64))
+        self.first = self.first + weighted.sum(axis=1, dtype=np.float64)
+        self.second = _add(self.second, np.matmul(weighted.swapaxes(1, 2), rows, dtype=np.float32))
 
 
 @dataclass(slots=True, eq=False)
@@ -44,19 +50,34 @@ class OutputMoments:
     """Sums over outputs y [M] together with the rows they belong to.
 
     Attributes:
-        first, square: Σy and Σy², [G, M].
-        cross: Σyxᵀ, [G, M, K].
+        first, square: Σwy and Σwy², [G, M].
+        cross: Σwyxᵀ, [G, M, K].
     """
 
     first: Any = 0.0
     square: Any = 0.0
     cross: Any = 0.0
 
-    def update(self, outputs: NDArray[np.float32], rows: NDArray[np.float32]) -> None:
-        """Add outputs [G, P, M] and their rows [G, P, K]."""
-        self.first = self.first + outputs.sum(axis=1, dtype=np.float64)
-        self.square = self.square + np.square(outputs, dtype=np.float64).sum(axis=1)
-        self.cross = _add(self.cross, outputs.swapaxes(1, 2) @ rows)
+    def update(self, outputs: Sums, rows: Sums, weights: Sums) -> None:
+        """Add outputs [G, P, M], their rows [G, P, K] and the weights of both, [P]."""
+        weighted: Sums = np.multiply(outputs, weights[:, None], dtype=np.float32)
+        self.first = self.first + weighted.sum(axis=1, dtype=np.float64)
+        self.square = self.square + (weighted * outputs).sum(axis=1, dtype=np.float64)
+        self.cross = _add(self.cross, np.matmul(weighted.swapaxes(1, 2), rows, dtype=np.float32))
+
+
+def moderated(rows: Sums) -> Sums:
+    """Weights [P] for rows [G, P, K]: 1, and less where a row has more than `_MOST` times the power of the median one.
+
+    A few tokens of a transformer have thousands of times the power of the others (Sun et al., 2024, "Massive
+    activations"). Their errors would decide everything, though normalisation behind the layer makes every token count
+    alike.
+    """
+    power = np.einsum("gpk,gpk->p", rows, rows)
+    limit = np.float32(_MOST) * np.median(power) if len(power) else np.float32(0)
+    if limit == 0:
+        return np.ones(len(power), np.float32)
+    return np.asarray(np.minimum(1, limit / np.maximum(power, limit)), np.float32)
 
 
 def _add(total: Any, part: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -90,7 +111,8 @@ class Moments:
     def of(cls, *parts: tuple[InputMoments, OutputMoments]) -> Moments:
         """Of all places in the parts together."""
         count = sum(inputs.count for inputs, _ in parts)
-        scale = 1.0 / max(count, 1)
+        mass = sum(inputs.mass for inputs, _ in parts)
+        scale = 1.0 / mass if mass else 1.0
 
         def total(arrays: list[Any]) -> Float:
             found = np.asarray(arrays[0], np.float64).copy()

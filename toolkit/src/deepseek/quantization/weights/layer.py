@@ -20,6 +20,8 @@ __all__ = ["Method", "Solution", "solve"]
 
 Float = NDArray[np.float64]
 
+_FEW_BITS = 6
+"""Wider codes gain nothing that counts from ranges that cut weights off."""
 _BIAS_ROOM = 2.0**30
 """Steps of its int32 that the largest bias may take; as in `deepseek_core.quantize`."""
 
@@ -105,7 +107,7 @@ def _rounded(objective: Objective, grid: Grid, method: Method, least: Float) -> 
 
 def _tried(objective: Objective, grid: Grid, method: Method, least: Float) -> list[Grid]:
     """The full ranges, those that suit rounding to nearest, and those between: handed-on errors want room."""
-    if not method.ranges:
+    if not method.ranges or grid.params.scheme.dtype.bits > _FEW_BITS:
         return [grid]
     narrow = searched(objective.target, np.einsum("gkk->gk", objective.h), grid, least)
     if not method.feedback:
