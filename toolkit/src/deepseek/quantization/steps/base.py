@@ -26,6 +26,7 @@ class Step(Protocol):
 
 STEPS: Mapping[str, str] = {
     "assign": "deepseek.quantization.steps.assign:Assign",
+    "augment": "deepseek.quantization.steps.augment:Augment",
     "correct_bias": "deepseek.quantization.steps.correct_bias:CorrectBias",
     "equalize": "deepseek.quantization.steps.equalize:Equalize",
     "fewer_samples": "deepseek.quantization.steps.fewer_samples:FewerSamples",
