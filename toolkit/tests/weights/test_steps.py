@@ -81,6 +81,26 @@ def test_a_bias_behind_a_product_takes_the_mean(attention: QuantizedModel, texts
     assert with_bias < 0.3 * without
 
 
+def test_one_row_of_massive_power_does_not_decide_for_the_others(single: Any) -> None:
+    rng = np.random.default_rng(12)
+    weight, bias = rng.laplace(size=(16, 32)).astype(np.float32), np.zeros(16, np.float32)
+    _, model = single("Gemm", ("N", 32), weight, bias, transB=1)
+    usual = [{"x": rng.standard_normal((40, 32)).astype(np.float32)} for _ in range(12)]
+    massive = (1000 * rng.standard_normal((1, 32))).astype(np.float32)
+    shown = [{"x": np.concatenate([massive, sample["x"]])} for sample in usual]
+    plain, work = finished(model, shown, "int4"), finished(model, shown, "int4", {"step": "learn_rounding"})
+    assert snr(work, usual) > snr(plain, usual)
+
+
+def test_four_bits_reach_convolutions_and_gemms_of_float_data(residual: QuantizedModel, pictures: Any) -> None:
+    work = finished(residual, pictures[:8], "int4", {"step": "learn_rounding"})
+    units = {unit.name: unit for unit in work.quantized().units() if unit.operands(Role.WEIGHT)}
+    kinds = {name: str(units[name].operands(Role.WEIGHT)[0].dtype) for name in ("stem", "depthwise", "project", "head")}
+    assert kinds == {"stem": "int4", "depthwise": "int4", "project": "int4", "head": "uint4"}
+    assert all(unit.operands(Role.DATA)[0].qparams is None for unit in units.values())
+    assert snr(work, pictures[8:]) > snr(finished(residual, pictures[:8], "int4"), pictures[8:]) + 3
+
+
 def test_what_was_chosen_before_gives_the_scales(residual: QuantizedModel, pictures: Any) -> None:
     first = finished(residual, pictures, "w4a8", {"step": "round_to_nearest"})
     options = {"ranges": False, "stages": 1}

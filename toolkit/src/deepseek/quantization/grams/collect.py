@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,16 +46,6 @@ class Measured:
         return tuple(Moments.of(part) for part in self.parts if part[0].count)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
-    """Rows [G, P, K] of one sample at the picked places, which half they belong to, and what each counts."""
-
-    fold: int
-    picks: NDArray[np.int64]
-    rows: NDArray[np.float32]
-    weights: NDArray[np.float32]
-
-
 class Collector:
     """Sums for the sites of a stage; what several sites read alike is summed once.
 
@@ -70,6 +60,9 @@ class Collector:
     def __init__(self, sites: Sequence[Site], numbers: Numbers, samples: int, rows: int, seed: int) -> None:
         self._sites, self._numbers, self._samples, self._seed = tuple(sites), numbers, samples, seed
         self._most = {site.key: self._share(site, rows) for site in sites}
+        self._groups: dict[Hashable, list[Site]] = {}
+        for site in sites:
+            self._groups.setdefault(_alike(site), []).append(site)
         self._inputs: dict[tuple[Hashable, int], InputMoments] = {}
         self._outputs: dict[tuple[Hashable, int], OutputMoments] = {}
 
@@ -87,24 +80,17 @@ class Collector:
         Raises:
             CalibrationError: a value is not finite.
         """
-        seen: dict[Hashable, list[_Seen]] = {}
-        for site in self._sites:
-            x, y = inputs[site.reads], outputs[site.makes]
-            key = (site.reads, site.layout.signature())
-            if key not in seen:
-                seen[key] = list(self._seen(number, site, x, y.shape))
-                for part in seen[key]:
-                    self._inputs.setdefault((key, part.fold), InputMoments()).update(part.rows, part.weights)
-            for part in seen[key]:
-                made = _finite(site.layout.outputs(y, x.shape, part.picks), site, number)
-                self._outputs.setdefault((site.key, part.fold), OutputMoments()).update(made, part.rows, part.weights)
-
-    def _seen(self, number: int, site: Site, x: NDArray[Any], y: tuple[int, ...]) -> Iterator[_Seen]:
-        codes = self._numbers.params.get(site.reads)
-        real = x if codes is None else codes.fake_quantize(x)
-        for fold, picks in self._picks(number, site, x.shape, y):
-            rows = _finite(site.layout.rows(real, y, picks), site, number)
-            yield _Seen(fold, picks, rows, moderated(rows))
+        for key, sites in self._groups.items():
+            x, y = inputs[sites[0].reads], outputs[sites[0].makes]
+            codes = self._numbers.params.get(sites[0].reads)
+            real = x if codes is None else codes.fake_quantize(x)
+            for fold, picks in self._picks(number, sites[0], x.shape, y.shape):
+                rows = _finite(sites[0].layout.rows(real, y.shape, picks), sites[0], number)
+                made = {s.key: _finite(s.layout.outputs(outputs[s.makes], x.shape, picks), s, number) for s in sites}
+                weights = np.minimum.reduce([moderated(rows), *map(moderated, made.values())])
+                self._inputs.setdefault((key, fold), InputMoments()).update(rows, weights)
+                for own, array in made.items():
+                    self._outputs.setdefault((own, fold), OutputMoments()).update(array, rows, weights)
 
     def _picks(
         self, number: int, site: Site, x: tuple[int, ...], y: tuple[int, ...]
@@ -124,7 +110,7 @@ class Collector:
         return [self._measured(site) for site in self._sites]
 
     def _measured(self, site: Site) -> Measured:
-        key = (site.reads, site.layout.signature())
+        key = _alike(site)
         parts = [
             (self._inputs[key, fold], self._outputs[site.key, fold])
             for fold in range(_FOLDS)
@@ -132,6 +118,11 @@ class Collector:
         ]
         data, start = self._numbers.params.get(site.reads), self._numbers.weights[site.key]
         return Measured(site, tuple(parts), data, start)
+
+
+def _alike(site: Site) -> Hashable:
+    """Equal for sites that read the same rows."""
+    return (site.reads, site.layout.signature())
 
 
 def _finite(array: NDArray[np.float32], site: Site, number: int) -> NDArray[np.float32]:

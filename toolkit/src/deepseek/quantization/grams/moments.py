@@ -67,7 +67,7 @@ class OutputMoments:
 
 
 def moderated(rows: Sums) -> Sums:
-    """Weights [P] for rows [G, P, K]: 1, and less where a row has more than `_MOST` times the power of the median one.
+    """Weights [P] for rows or outputs [G, P, n]: 1, less where one has more than `_MOST` times the median's power.
 
     A few tokens of a transformer have thousands of times the power of the others (Sun et al., 2024, "Massive
     activations"). Their errors would decide everything, though normalisation behind the layer makes every token count
