@@ -16,6 +16,8 @@ _U16, _S16 = QuantScheme(DType.UINT16), QuantScheme(DType.INT16)
 _CHANNEL = QuantScheme(DType.INT8, Granularity.PER_CHANNEL, symmetric=True)
 _TENSOR = QuantScheme(DType.INT8, symmetric=True)
 _TENSOR_U8 = QuantScheme(DType.UINT8)
+_F8 = QuantScheme(DType.FLOAT8E4M3FN, symmetric=True)
+_F8_CHANNEL = QuantScheme(DType.FLOAT8E4M3FN, Granularity.PER_CHANNEL, symmetric=True)
 _CHANNEL_4 = QuantScheme(DType.INT4, Granularity.PER_CHANNEL, symmetric=True)
 _BLOCKS = tuple(
     QuantScheme(dtype, Granularity.PER_BLOCK, symmetric=dtype is DType.INT4, block_size=size)
@@ -91,6 +93,7 @@ def _rules() -> Iterator[OpRule]:
             yield OpRule(op, scheme, scheme, fused=_CLIPS if op == "Add" else ())
         for op in _MOVES:
             yield OpRule(op, scheme, scheme)
+    yield from _float8_rules()
 
 
 def _matrix_rules(op: str, bias: DType | None) -> Iterator[OpRule]:
@@ -104,3 +107,13 @@ def _matrix_rules(op: str, bias: DType | None) -> Iterator[OpRule]:
         yield OpRule(op, activation, activation, _CHANNEL, bias, fused=_CLIPS)
     for weight in (_CHANNEL_4,) if op == "Conv" else _BLOCKS:
         yield OpRule(op, DType.FLOAT32, DType.FLOAT32, weight, fused=() if op == "MatMul" else _CLIPS)
+
+
+def _float8_rules() -> Iterator[OpRule]:
+    """float8 is stored exactly and computed in float: layers with weights and products. What is between stays float."""
+    for op in _MATRIX:
+        bias = None if op == "MatMul" else DType.FLOAT32
+        yield OpRule(op, _F8, _F8, _F8_CHANNEL, bias, fused=_CLIPS)
+        if op != "Conv":
+            yield OpRule(op, _F8, DType.FLOAT32, _F8_CHANNEL, bias)
+    yield OpRule("MatMul", _F8, _F8, fused=_CLIPS)

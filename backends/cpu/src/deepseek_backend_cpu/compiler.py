@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from deepseek_backend_cpu.float8 import uses_float8
 from deepseek_backend_cpu.host import architecture, runtime_version
 from deepseek_backend_cpu.kernels import FLOAT32, INT8, kernel_names
 from deepseek_backend_cpu.lowering import expose, integer_problem, lower, normalize
@@ -44,7 +45,7 @@ def compile_model(model: QuantizedModel, target: Target, options: CompileOptions
     lower(work, choice.integer)
     payload = serialize(work)
     if here:
-        report["operators"] = _operators(payload, options.threads)
+        report["operators"] = _operators(payload, options.threads, float8=report["float8"])
     version = runtime_version()
     toolchain = {"onnxruntime": version} if here and version is not None else {}
     return Artifact(target, payload, "onnx", toolchain, requires=target.features, report=report)
@@ -75,17 +76,18 @@ def _report(model: QuantizedModel, choice: Choice, threads: int) -> dict[str, An
             kernels[unit.name] = entry
     whole = {name: round(seconds * 1e6, 1) for name, seconds in choice.whole.items()}
     basis = str(choice.basis) if choice.basis is not None else "preset"
-    return {"threads": threads, "basis": basis, "kernels": kernels, "whole_us": whole}
+    float8 = uses_float8(model)
+    return {"threads": threads, "float8": float8, "basis": basis, "kernels": kernels, "whole_us": whole}
 
 
-def _operators(payload: bytes, threads: int) -> dict[str, int]:
+def _operators(payload: bytes, threads: int, *, float8: bool) -> dict[str, int]:
     """Operators of the graph that ONNX Runtime really runs, counted; opening it also shows that it can."""
     import onnx_ir as ir
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
         try:
-            open_exact(payload, threads=threads, optimized=path)
+            open_exact(payload, threads=threads, float8=float8, optimized=path)
         except BackendError:
             raise
         except Exception as error:  # ONNX Runtime has one exception class for each status code

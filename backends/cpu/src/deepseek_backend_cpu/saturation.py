@@ -28,11 +28,12 @@ _OFFSET = 128
 _SCALE = 16384.0
 
 
-def open_exact(payload: bytes, *, threads: int = 0, optimized: Path | None = None) -> Any:
-    """A session whose integer results are the same on every CPU."""
+def open_exact(payload: bytes, *, threads: int = 0, float8: bool = False, optimized: Path | None = None) -> Any:
+    """A session whose integer results are the same on every CPU; `float8` as for `open_session`."""
     if saturates():
-        return open_session(store_weights_unsigned(payload), threads=threads, precise=True, optimized=optimized)
-    return open_session(payload, threads=threads, optimized=optimized)
+        safe = store_weights_unsigned(payload)
+        return open_session(safe, threads=threads, precise=True, float8=float8, optimized=optimized)
+    return open_session(payload, threads=threads, float8=float8, optimized=optimized)
 
 
 @functools.cache

@@ -15,6 +15,10 @@ _SLOWER = ("SkipLayerNormFusion",)
 """Fusions that cost time: SkipLayerNormalization takes 6 to 8 times as long as Add and LayerNormalization
 (ONNX Runtime 1.32, 64 × 256 to 512 × 1,024 values)."""
 
+_WRONG_ON_FLOAT8 = ("ClipQuantRewrite", "ReluQuantRewrite")
+"""Rewrites that drop a Clip or Relu where saturation in the QuantizeLinear behind it does the same. In front of float8
+codes the one refuses the model, the other drops a Relu that is needed (ONNX Runtime 1.32)."""
+
 
 def import_runtime() -> Any:
     """The `onnxruntime` module.
@@ -31,7 +35,9 @@ def import_runtime() -> Any:
     return onnxruntime
 
 
-def open_session(payload: bytes, *, threads: int = 0, precise: bool = False, optimized: Path | None = None) -> Any:
+def open_session(
+    payload: bytes, *, threads: int = 0, precise: bool = False, float8: bool = False, optimized: Path | None = None
+) -> Any:
     """A CPU session of a lowered model.
 
     ONNX Runtime's own search for Q/DQ patterns is off: the compiler has chosen which units are integer, and the
@@ -40,6 +46,7 @@ def open_session(payload: bytes, *, threads: int = 0, precise: bool = False, opt
     Args:
         threads: 0 for the runtime's choice.
         precise: let the runtime keep the integer ops that the model came with from saturating.
+        float8: whether the model quantizes anything to float8.
         optimized: where to write the graph that is really run.
     """
     runtime = import_runtime()
@@ -54,7 +61,7 @@ def open_session(payload: bytes, *, threads: int = 0, precise: bool = False, opt
         payload,
         options,
         providers=[PROVIDER],
-        disabled_optimizers=list(_SLOWER),
+        disabled_optimizers=[*_SLOWER, *(_WRONG_ON_FLOAT8 if float8 else ())],
         enable_fallback=0,
         read_config_from_model=0,
     )

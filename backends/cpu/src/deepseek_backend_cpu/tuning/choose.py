@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from deepseek_backend_cpu.float8 import uses_float8
 from deepseek_backend_cpu.kernels import FLOAT32, INT8, estimate, kernel_names
 from deepseek_backend_cpu.lowering import lower
 from deepseek_backend_cpu.tuning.layout import channels_last_values
@@ -62,7 +63,7 @@ def choose(model: QuantizedModel, target: Target, options: CompileOptions, *, he
         fastest = (name for name, by in latencies.items() if min(by, key=lambda kernel: by[kernel]) != FLOAT32)
         return Choice(frozenset(fastest), Basis.ANALYTIC, latencies)
     main = model.units()
-    measurer = Measurer(options.threads, symbol_sizes(model), channels_last_values(main))
+    measurer = Measurer(options.threads, symbol_sizes(model), channels_last_values(main), float8=uses_float8(model))
     choice = Choice(integer, Basis.MEASURED)
     for number, unit in enumerate(eligible):
         options.progress(f"measure {unit.name}", number / len(eligible))

@@ -51,10 +51,14 @@ class Measurer:
         threads: of the sessions that are measured.
         sizes: what symbolic dimensions are measured with.
         images: values that integer kernels keep channels-last.
+        float8: the model has float8 codes.
     """
 
-    def __init__(self, threads: int, sizes: Mapping[str, int], images: Collection[ir.Value]) -> None:
+    def __init__(
+        self, threads: int, sizes: Mapping[str, int], images: Collection[ir.Value], *, float8: bool = False
+    ) -> None:
         self._threads = threads
+        self._float8 = float8
         self._sizes = sizes
         self._images = images
         self._cache = open_cache()
@@ -78,7 +82,10 @@ class Measurer:
     def whole(self, payloads: Mapping[str, bytes], *, budget: float) -> Mapping[str, float]:
         """Seconds of whole models that have the same inputs; empty where they cannot be run on made-up data."""
         try:
-            sessions = {name: open_exact(payload, threads=self._threads) for name, payload in payloads.items()}
+            sessions = {
+                name: open_exact(payload, threads=self._threads, float8=self._float8)
+                for name, payload in payloads.items()
+            }
             feeds = feeds_for(next(iter(sessions.values())), self._sizes)
             runners = {name: _runner(session, feeds) for name, session in sessions.items()}
             return measure(runners, rounds=25, budget=budget, threads=self._threads, quantile=_QUIET)
