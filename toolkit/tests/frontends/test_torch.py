@@ -247,6 +247,19 @@ def test_what_cannot_be_exported_names_the_line_and_the_construct(name: str, mar
     assert "\n" not in message
 
 
+class Nested(nn.Module):
+    def forward(self, x):
+        def turn(i, y):
+            return i + 1, torch.cond(y.sum() > 0, torch.sin, torch.cos, (y,))
+
+        return torch.while_loop(lambda i, _: i < 3, turn, (torch.tensor(0), x))[1]
+
+
+def test_control_flow_inside_a_loop_says_what_torch_cannot() -> None:
+    with pytest.raises(ModelError, match="no torch.cond or while_loop inside the body of a while_loop"):
+        opened(Nested(), torch.ones(2, 4))
+
+
 def test_a_failed_export_leaves_stderr_and_logging_alone(capfd) -> None:
     import logging
 

@@ -23,6 +23,8 @@ _LIBRARIES = frozenset(("site-packages", "dist-packages"))
 _OWN = str(Path(__file__).parents[2])
 _STANDARD = str(Path(contextlib.__file__).parent)
 _OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='([^']+)'")
+_NESTED = "inlining function 'pkg.torch.__subgraph__"
+"""What torch's exporter stumbles over when the body of a `while_loop` has control flow of its own."""
 _COLOUR = re.compile(r"\x1b\[\d+m")
 
 
@@ -61,6 +63,11 @@ def explain(error: BaseException, name: str, program: Any = None) -> ModelError:
     if ".numpy()" in str(error):
         return ModelError(
             f"{name} cannot be exported{_at(place)}: it leaves torch for NumPy", fix="write it with torch's functions"
+        )
+    if any(_NESTED in str(e) for e in _chain(error)):
+        return ModelError(
+            f"{name} cannot be exported: torch translates no torch.cond or while_loop inside the body of a while_loop",
+            fix="choose with torch.where inside the loop, or unroll one of the two",
         )
     return ModelError(f"{name} cannot be exported{_at(place)}: {_sentence(error)}", fix="rewrite that line for export")
 
