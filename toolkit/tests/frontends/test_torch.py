@@ -256,7 +256,7 @@ class Nested(nn.Module):
 
 
 def test_control_flow_inside_a_loop_says_what_torch_cannot() -> None:
-    with pytest.raises(ModelError, match="no torch.cond or while_loop inside the body of a while_loop"):
+    with pytest.raises(ModelError, match=r"no torch\.cond or while_loop inside the body of a while_loop"):
         opened(Nested(), torch.ones(2, 4))
 
 
