@@ -46,27 +46,28 @@ def capabilities(target: Target) -> Capabilities:
 
 
 def _rules(device: Device) -> Iterator[OpRule]:
-    for weight in (_PER_CHANNEL, _PER_TENSOR):
-        yield OpRule("Conv", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_ONE_IMAGE)
-        yield OpRule("ConvTranspose", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_ONE_IMAGE)
-        yield OpRule("Gemm", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_GEMM)
-        yield OpRule("MatMul", _CODES, _CODES, weight, fused=_FUSED, limits=_ALWAYS)
+    for data in (_CODES, _WIDE):
+        for weight in (_PER_CHANNEL, _PER_TENSOR):
+            yield OpRule("Conv", data, data, weight, DType.INT32, fused=_FUSED, limits=_ONE_IMAGE)
+            yield OpRule("ConvTranspose", data, data, weight, DType.INT32, fused=_FUSED, limits=_ONE_IMAGE)
+            yield OpRule("Gemm", data, data, weight, DType.INT32, fused=_FUSED, limits=_GEMM)
+            yield OpRule("MatMul", data, data, weight, fused=_FUSED, limits=_ALWAYS)
     yield OpRule("MatMul", _CODES, _CODES, fused=_FUSED, limits=(*_ALWAYS, Limit("rank", maximum=6)))
-    yield OpRule("Conv", _WIDE, _WIDE, _PER_CHANNEL, DType.INT32, fused=_FUSED, limits=_ONE_IMAGE)
-    yield OpRule("Gemm", _WIDE, _WIDE, _PER_CHANNEL, DType.INT32, fused=_FUSED, limits=_GEMM)
-    yield OpRule("MatMul", _WIDE, _WIDE, _PER_CHANNEL, fused=_FUSED, limits=_ALWAYS)
     for op in _BINARY:
         yield OpRule(op, _CODES, _CODES, fused=_FUSED if op == "Add" else (), limits=_RANKS)
     for op in _WIDE_BINARY:
         yield OpRule(op, _WIDE, _WIDE, fused=_FUSED if op == "Add" else (), limits=_RANKS)
     for op in _UNARY:
         yield OpRule(op, _CODES, _CODES, limits=_RANKS)
+        if op != "Exp":  # over an int16 range it is no straight line between any points
+            yield OpRule(op, _WIDE, _WIDE, limits=_RANKS)
     for op, limits in _OTHER.items():
         yield OpRule(op, _CODES, _CODES, limits=limits)
         if op in _WIDE_OTHER:
             yield OpRule(op, _WIDE, _WIDE, limits=limits)
     for mode in _RESIZE:
         yield OpRule("Resize", _CODES, _CODES, limits=(*_ONE_IMAGE, *mode))
+        yield OpRule("Resize", _WIDE, _WIDE, limits=(*_ONE_IMAGE, *mode))
 
 
 _RANKS = (*_ALWAYS, Limit("rank", maximum=6))
@@ -79,10 +80,13 @@ _WIDE_OTHER = frozenset(
         "AveragePool",
         "Concat",
         "Flatten",
+        "Gather",
         "GlobalAveragePool",
+        "GlobalMaxPool",
         "Identity",
         "MaxPool",
         "Pad",
+        "ReduceMean",
         "Reshape",
         "Slice",
         "Split",
@@ -121,6 +125,7 @@ _OTHER: dict[str, tuple[Limit, ...]] = {
     "ReduceMean": _RANKS,
     "Reshape": _ALWAYS,
     "Slice": _RANKS,
+    "Softmax": _RANKS,
     "Split": _RANKS,
     "Squeeze": _ALWAYS,
     "Transpose": _RANKS,

@@ -33,7 +33,7 @@ _NO_WRAP = KnownFailure(
 _NO_WRAP_GEMM = KnownFailure("numerics/Gemm/int8-*/bias_wraps", _NO_WRAP.reason)
 _WIDE_SUMS = tuple(
     KnownFailure(f"numerics/{op}/int16-*/bias_wraps", "sums over int16 have 48 bits, where the reference's int32 wraps")
-    for op in ("Conv", "Gemm")
+    for op in ("Conv", "ConvTranspose", "Gemm")
 )
 
 

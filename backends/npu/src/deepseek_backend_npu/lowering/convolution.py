@@ -89,6 +89,8 @@ def _grouped(
 ) -> Tensor:
     """Codes of a convolution in groups: one, as many as channels, or each a convolution of its own.
 
+    The last also where each of int16 channels has several outputs: Vela 5.2.0 misplaces their pads.
+
     Args:
         kernels: [M, C / group, H, W].
         scales: [M].
@@ -96,7 +98,7 @@ def _grouped(
     groups, zero = unit.node.attributes.get_int("group", 1), scale_zero(unit.operands(Role.DATA)[0])[1]
     channels, outputs = x.shape[3] // groups, len(kernels) // groups
     bias = bias_codes(unit, len(kernels))
-    if channels == 1 and groups > 1:
+    if channels == 1 and groups > 1 and (outputs == 1 or x.dtype is DType.INT8):
         depthwise = kernels.reshape(groups, outputs, *window.kernel).transpose(2, 3, 0, 1)
         total = convolve(emitter, x, depthwise, bias, window, zero=zero, depthwise=True)
         return finish(emitter, unit, total, scales)
@@ -120,7 +122,8 @@ def _conv_transpose(unit: Unit, emitter: Emitter) -> None:
     channels = kernels.shape[1] * groups
     scales = np.resize(factors(x, weight, unit.outputs[0]), channels)  # those of one group, for each
     native = groups == 1 and window.dilation == (1, 1) and window.stride in ((1, 1), (2, 2))
-    native = native and min(image.shape[1:3]) > 1  # of fewer rows or columns Vela 5.2.0 refuses some
+    # Vela 5.2.0 refuses some of fewer rows or columns, and those of int16.
+    native = native and min(image.shape[1:3]) > 1 and image.dtype is DType.INT8
     transpose = _native_transpose if native else _spread_transpose
     _define(emitter, unit, transpose(unit, emitter, image, kernels, window=window, scales=scales))
 

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from deepseek_backend_npu.lowering.emitter import shape_of
 from deepseek_backend_npu.lowering.pooling import pool_problem
 from deepseek_backend_npu.lowering.resize import resize_problem
+from deepseek_backend_npu.lowering.softmax import softmax_problem
+from deepseek_backend_npu.lowering.tables import LOWERINGS as FUNCTIONS
+from deepseek_backend_npu.lowering.wide import wide_problem
 from deepseek_backend_npu.lowering.windows import window_of
-from deepseek_core import Role, Unit
+from deepseek_core import Operand, Role, Unit
 
 __all__ = ["problem"]
 
 _WINDOWED = ("AveragePool", "Conv", "MaxPool")
 _CONVERSIONS = ("QuantizeLinear", "DequantizeLinear")
+_CHECKS: dict[str, Callable[[Unit], str | None]] = {
+    "AveragePool": pool_problem,
+    "MaxPool": pool_problem,
+    "Resize": resize_problem,
+    "Softmax": softmax_problem,
+    **dict.fromkeys(FUNCTIONS, wide_problem),
+}
 
 
 def problem(unit: Unit) -> str | None:
     """Why the compiler would not take a unit that the table accepts; None when it would."""
     tensors = (*unit.operands(Role.DATA), *unit.outputs)
-    if unit.op not in _CONVERSIONS and any(0 in (operand.shape or ()) for operand in tensors):
+    if unit.op not in _CONVERSIONS and any(_is_empty(operand) for operand in tensors):
         return "a tensor without elements has nothing to compute"
     if unit.op == "MatMul" and any(len(operand.shape or ()) < 2 for operand in unit.operands(Role.DATA)):
         return "vectors are multiplied as matrices of one row or column only"
     if unit.op in _WINDOWED and not _fits(unit):
         return "its window is larger than its padded input"
-    if unit.op == "Resize":
-        return resize_problem(unit)
-    return pool_problem(unit) if unit.op in ("AveragePool", "MaxPool") else None
+    check = _CHECKS.get(unit.op)
+    return check(unit) if check is not None else None
+
+
+def _is_empty(operand: Operand) -> bool:
+    """Also where pads cut off more than there is, and shape inference counts below 0."""
+    return any(isinstance(size, int) and size < 1 for size in operand.shape or ())
 
 
 def _fits(unit: Unit) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deepseek_backend_npu.lowering import convolution, elementwise, matrix, moves, pooling, resize, tables
+from deepseek_backend_npu.lowering import convolution, elementwise, matrix, moves, pooling, resize, softmax, tables
 from deepseek_backend_npu.lowering.conversion import Conversions
 from deepseek_backend_npu.lowering.emitter import Emitter, shape_of
 from deepseek_backend_npu.lowering.limits import problem
@@ -22,6 +22,7 @@ LOWERINGS: dict[str, Callable[[Unit, Emitter], None]] = {
     **moves.LOWERINGS,
     **pooling.LOWERINGS,
     **resize.LOWERINGS,
+    **softmax.LOWERINGS,
     **tables.LOWERINGS,
 }
 """Op → how it becomes TOSA."""

@@ -1,88 +1,49 @@
-"""Functions of one int8 value: a table of 256 results, each the code that the IR defines."""
+"""Functions of one value: of int8 a table of 256 results, each the code that the IR defines; of int16 see `wide`."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from deepseek_backend_npu.lowering.emitter import Emitter
+from deepseek_backend_npu.lowering.functions import FUNCTIONS, function_of
 from deepseek_backend_npu.lowering.numbers import number, qparams_for
-from deepseek_backend_npu.tosa import DType, Op
+from deepseek_backend_npu.lowering.wide import bounded, hard_sigmoid, hard_swish, interpolated
+from deepseek_backend_npu.tosa import DType, Op, Tensor
 from deepseek_core import Role, Unit
 
-__all__ = ["FUNCTIONS", "LOWERINGS", "function_of"]
+__all__ = ["LOWERINGS"]
 
-Reals = NDArray[np.float32]
 _CODES = np.arange(-128, 128).astype(np.int8)
 
 
-def function_of(unit: Unit) -> Callable[[Reals], NDArray[Any]]:
-    """The unit's function on float32 values."""
-    node, attributes = unit.node, unit.node.attributes
-
-    def attribute(name: str, default: float) -> np.float32:
-        return np.float32(attributes.get_float(name, default))
-
-    match unit.op:
-        case "Clip":
-            low, high = number(node, 1), number(node, 2)
-            return lambda x: np.clip(x, -np.inf if low is None else low, np.inf if high is None else high)
-        case "LeakyRelu":
-            alpha = attribute("alpha", 0.01)
-            return lambda x: np.where(x < 0, alpha * x, x)
-        case "Elu":
-            alpha = attribute("alpha", 1.0)
-            return lambda x: np.where(x < 0, alpha * np.expm1(x), x)
-        case "HardSigmoid":
-            alpha, beta = attribute("alpha", 0.2), attribute("beta", 0.5)
-            return lambda x: np.clip(alpha * x + beta, 0, 1)
-        case _:
-            return FUNCTIONS[unit.op]
+def _function(unit: Unit, emitter: Emitter) -> None:
+    (x,), y = unit.operands(Role.DATA), unit.outputs[0]
+    codes = emitter.codes(x)
+    result = (_wide if codes.dtype is DType.INT16 else _table)(unit, emitter, codes)
+    emitter.define(y.value, result, emitter.order(x.value) or ())
 
 
-def _sigmoid(x: Reals) -> NDArray[Any]:
-    return np.asarray(1 / (1 + np.exp(-x.astype(np.float64))))
-
-
-def _hard_swish(x: Reals) -> NDArray[Any]:
-    return np.asarray(x * np.clip(x / np.float32(6) + np.float32(0.5), 0, 1))
-
-
-def _softplus(x: Reals) -> NDArray[Any]:
-    return np.asarray(np.logaddexp(x.astype(np.float64), 0))
-
-
-def _erf(x: Reals) -> NDArray[Any]:
-    return np.array([math.erf(value) for value in x.tolist()])
-
-
-FUNCTIONS: dict[str, Callable[[Reals], NDArray[Any]]] = {
-    "Abs": np.abs,
-    "Exp": np.exp,
-    "Erf": _erf,
-    "HardSwish": _hard_swish,
-    "Neg": np.negative,
-    "Relu": lambda x: np.maximum(x, 0),
-    "Sigmoid": _sigmoid,
-    "Softplus": _softplus,
-    "Tanh": lambda x: np.tanh(x.astype(np.float64)),
-}
-"""Op → function without attributes, on float32 values."""
-
-
-def _table(unit: Unit, emitter: Emitter) -> None:
+def _table(unit: Unit, emitter: Emitter, codes: Tensor) -> Tensor:
     (x,), y = unit.operands(Role.DATA), unit.outputs[0]
     with np.errstate(all="ignore"):
         results = function_of(unit)(qparams_for(x).dequantize(_CODES))
-    table = qparams_for(y).quantize(results.astype(np.float32))
-    codes = emitter.codes(x)
-    order = emitter.order(x.value)
-    constant = emitter.graph.constant(table, DType.INT8)
-    emitter.define(y.value, emitter.graph.add(Op.TABLE, [codes, constant], codes.shape, DType.INT8), order or ())
+    table = emitter.graph.constant(qparams_for(y).quantize(results.astype(np.float32)), DType.INT8)
+    return emitter.graph.add(Op.TABLE, [codes, table], codes.shape, DType.INT8)
 
 
-LOWERINGS = dict.fromkeys((*FUNCTIONS, "Clip", "Elu", "HardSigmoid", "LeakyRelu"), _table)
+def _wide(unit: Unit, emitter: Emitter, codes: Tensor) -> Tensor:
+    match unit.op:
+        case "Relu":
+            return bounded(unit, emitter, codes, 0.0, np.inf)
+        case "Clip":
+            low, high = number(unit.node, 1), number(unit.node, 2)
+            return bounded(unit, emitter, codes, -np.inf if low is None else low, np.inf if high is None else high)
+        case "HardSigmoid":
+            return hard_sigmoid(unit, emitter, codes)
+        case "HardSwish":
+            return hard_swish(unit, emitter, codes)
+        case _:
+            return interpolated(unit, emitter, codes)
+
+
+LOWERINGS = dict.fromkeys((*FUNCTIONS, "Clip", "Elu", "HardSigmoid", "LeakyRelu"), _function)

@@ -24,11 +24,14 @@ class Op(IntEnum):
     TRANSPOSE_CONV2D = 10
     CLAMP = 11
     ADD = 15
+    ARITHMETIC_RIGHT_SHIFT = 16
+    LOGICAL_LEFT_SHIFT = 22
     MAXIMUM = 26
     MINIMUM = 27
     MUL = 28
     SUB = 30
     TABLE = 31
+    CLZ = 35
     REDUCE_MAX = 51
     REDUCE_SUM = 54
     CONCAT = 55
@@ -82,6 +85,7 @@ ATTRIBUTES: dict[Op, tuple[tuple[str, str, object], ...]] = {
         ("acc_type", "uint", DType.INT32),
     ),
     Op.CLAMP: (("min_val", "bytes", None), ("max_val", "bytes", None), ("nan_mode", "uint", _NAN_PROPAGATE)),
+    Op.ARITHMETIC_RIGHT_SHIFT: (("round", "bool", False),),
     Op.MAXIMUM: (("nan_mode", "uint", _NAN_PROPAGATE),),
     Op.MINIMUM: (("nan_mode", "uint", _NAN_PROPAGATE),),
     Op.REDUCE_MAX: (*_AXIS, ("nan_mode", "uint", _NAN_PROPAGATE)),

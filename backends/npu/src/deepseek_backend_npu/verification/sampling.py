@@ -30,7 +30,7 @@ class Sample:
 
     Attributes:
         op: ONNX op type.
-        model: QDQ; inputs and outputs are int8 codes.
+        model: QDQ; inputs and outputs are int8 or int16 codes.
         feeds: random codes by input name.
         text: shapes and attributes, for a report.
     """
@@ -44,7 +44,7 @@ class Sample:
 def sample(op: str, seed: int) -> Sample | None:
     """A random unit; None where the draw is no valid node."""
     rng = np.random.default_rng([seed, *op.encode()])
-    graph = _Graph(rng)
+    graph = _Graph(rng, wide=bool(rng.random() < 0.3))
     try:
         _DRAWS[op](graph, rng)
         model = graph.model()
@@ -56,6 +56,7 @@ def sample(op: str, seed: int) -> Sample | None:
 @dataclass(slots=True)
 class _Graph:
     rng: np.random.Generator
+    wide: bool = False
     inputs: list[ir.Value] = field(default_factory=list)
     nodes: list[ir.Node] = field(default_factory=list)
     constants: list[ir.Value] = field(default_factory=list)
@@ -82,15 +83,26 @@ class _Graph:
         return value
 
     def data(self, shape: tuple[int, ...], *, scale: float | None = None, zero: int | None = None) -> ir.Value:
-        """The real value of a random int8 input."""
-        name = f"x{len(self.inputs)}"
-        value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.INT8))
+        """The real value of a random int8 or int16 input."""
+        name, info = f"x{len(self.inputs)}", np.iinfo(self.dtype)
+        value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(self.type))
         self.inputs.append(value)
-        self.feeds[name] = self.rng.integers(-128, 128, shape).astype(np.int8)
-        self._scale = float(np.float32(self.rng.uniform(0.005, 0.1))) if scale is None else scale
-        point = int(self.rng.integers(-128, 128)) if zero is None else zero
-        self.text += f" {list(shape)}"
-        return self.dequantized(value, np.float32(self._scale), np.int8(point))
+        self.feeds[name] = self.rng.integers(info.min, info.max + 1, shape).astype(self.dtype)
+        self._scale = float(np.float32(self.rng.uniform(0.005, 0.1) * 256 / (info.max - info.min + 1)))
+        self._scale = self._scale if scale is None else scale
+        self.text += f" {list(shape)}" + (" int16" if self.wide else "")
+        return self.dequantized(value, np.float32(self._scale), self._zero())
+
+    @property
+    def dtype(self) -> type[np.int8] | type[np.int16]:
+        return np.int16 if self.wide else np.int8
+
+    @property
+    def type(self) -> ir.DataType:
+        return ir.DataType.INT16 if self.wide else ir.DataType.INT8
+
+    def _zero(self) -> np.integer[Any]:
+        return np.int16(0) if self.wide else np.int8(self.rng.integers(-128, 128))
 
     def weight(self, shape: tuple[int, ...], axis: int) -> tuple[ir.Value, NDArray[np.float32]]:
         """The real value of random int8 weights, per channel or per tensor, and their scales."""
@@ -143,13 +155,14 @@ class _Graph:
         for value in results:
             numbers = source.inputs[1:] if same else self._numbers(scale)
             codes = self.node("QuantizeLinear", [value, *numbers], {})
-            codes.type = ir.TensorType(ir.DataType.INT8)
+            codes.type = ir.TensorType(self.type)
             self.outputs.append(codes)
 
     def _numbers(self, scale: float) -> list[ir.Value]:
-        drawn = self.rng.uniform(0.01, 0.2) if scale == 0 else scale * self.rng.uniform(0.5, 2)
-        zero = self.rng.integers(-128, 128)
-        return [self.constant(np.asarray(np.float32(drawn))), self.constant(np.asarray(np.int8(zero)))]
+        drawn = (self.rng.uniform(0.01, 0.2) if scale == 0 else scale * self.rng.uniform(0.5, 2)) / (
+            256 if self.wide else 1
+        )
+        return [self.constant(np.asarray(np.float32(drawn))), self.constant(np.asarray(self._zero()))]
 
 
 _SAME = -1.0
@@ -250,6 +263,14 @@ def _unary(op: str) -> Callable[[_Graph, np.random.Generator], None]:
     return draw
 
 
+def _softmax(graph: _Graph, rng: np.random.Generator) -> None:
+    shape = _shape(rng)
+    if rng.random() < 0.2:
+        shape = (*shape[:-1], int(rng.integers(1, 2500)))
+    x = graph.data(shape)
+    graph.unit("Softmax", [x], {"axis": int(rng.integers(-len(shape), len(shape)))}, scale=1 / 256)
+
+
 def _pool(op: str) -> Callable[[_Graph, np.random.Generator], None]:
     def draw(graph: _Graph, rng: np.random.Generator) -> None:
         shape = _image(rng)
@@ -346,7 +367,11 @@ _DRAWS: dict[str, Callable[[_Graph, np.random.Generator], None]] = {
     "Gemm": _gemm,
     "MatMul": _matmul,
     **{op: _binary(op) for op in ("Add", "Sub", "Mul", "Min", "Max")},
-    **{op: _unary(op) for op in ("Clip", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Tanh")},
+    **{
+        op: _unary(op)
+        for op in ("Clip", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Tanh")
+    },
+    "Softmax": _softmax,
     **{op: _pool(op) for op in ("AveragePool", "MaxPool")},
     **{op: _global(op) for op in ("GlobalAveragePool", "GlobalMaxPool")},
     "ReduceMean": _reduce_mean,
