@@ -12,19 +12,26 @@ from deepseek_core.ir.qparams import QParams
 from deepseek_core.recipe import TensorRecipe
 from deepseek_core.scheme import Granularity
 
-__all__ = ["activation_qparams"]
+__all__ = ["Calibrators", "activation_qparams", "activation_range"]
+
+Calibrators = Mapping[str, Callable[..., Calibrator]]
+"""Calibrators beside the core's, by name."""
 
 
 def activation_qparams(
-    stats: TensorStats,
-    recipe: TensorRecipe,
-    extra: Mapping[str, Callable[..., Calibrator]] | None = None,
-    *,
-    name: str = "",
+    stats: TensorStats, recipe: TensorRecipe, extra: Calibrators | None = None, *, name: str = ""
 ) -> QParams:
-    """Scale and zero point, both of shape (), for a tensor with these statistics.
+    """Scale and zero point, both of shape (), for a tensor with these statistics; see `activation_range`.
 
     A tensor that is 0 throughout gets scale 1, which keeps it exact.
+    """
+    return QParams.from_range(recipe.scheme, *activation_range(stats, recipe, extra, name=name))
+
+
+def activation_range(
+    stats: TensorStats, recipe: TensorRecipe, extra: Calibrators | None = None, *, name: str = ""
+) -> tuple[float, float]:
+    """(low, high) in real units for a tensor with these statistics.
 
     Args:
         stats: what calibration saw of the tensor.
@@ -43,5 +50,4 @@ def activation_qparams(
         raise CalibrationError(
             f"{what} had no values during calibration", fix="give samples that reach it, or leave it in float"
         )
-    low, high = calibrator(recipe.calibrator, extra).range(stats, recipe.scheme)
-    return QParams.from_range(recipe.scheme, low, high)
+    return calibrator(recipe.calibrator, extra).range(stats, recipe.scheme)

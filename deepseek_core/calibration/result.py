@@ -8,8 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from deepseek_core.calibration import storage
+from deepseek_core.calibration.activations import Calibrators, activation_range
+from deepseek_core.calibration.methods import CORE
 from deepseek_core.calibration.stats import TensorStats
 from deepseek_core.errors import CalibrationError
+from deepseek_core.ir.qparams import QParams
+from deepseek_core.recipe import TensorRecipe
 
 __all__ = ["Calibration"]
 
@@ -23,6 +27,9 @@ class Calibration:
     """
 
     stats: Mapping[str, TensorStats] = field(default_factory=dict)
+    _ranges: dict[tuple[str, TensorRecipe], tuple[float, float]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     def __getitem__(self, name: str) -> TensorStats:
         """Statistics of tensor `name`.
@@ -36,6 +43,20 @@ class Calibration:
             raise CalibrationError(
                 f"tensor '{name}' was not calibrated", fix="calibrate again with the model and recipe in use now"
             ) from None
+
+    def range(self, name: str, entry: TensorRecipe, extra: Calibrators | None = None) -> tuple[float, float]:
+        """(low, high) of tensor `name`; see `activation_range`. The core's calibrators are asked once."""
+        question = (name, entry)
+        if question in self._ranges:
+            return self._ranges[question]
+        found = activation_range(self[name], entry, extra, name=name)
+        if entry.calibrator.method in CORE:
+            self._ranges[question] = found
+        return found
+
+    def qparams(self, name: str, entry: TensorRecipe, extra: Calibrators | None = None) -> QParams:
+        """Scale and zero point of tensor `name`; see `activation_qparams`."""
+        return QParams.from_range(entry.scheme, *self.range(name, entry, extra))
 
     def __contains__(self, name: object) -> bool:
         return name in self.stats

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek_core.calibration import Calibration, Calibrator, activation_qparams, weight_qparams
+from deepseek_core.calibration import Calibration, Calibrator, weight_qparams
 from deepseek_core.errors import ModelError
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.ir.ops import Role, roles
@@ -86,7 +86,7 @@ class Numbers:
         while source in self._recipe.shared:
             source = self._recipe.shared[source]
         recipe = self._recipe.activations[source]
-        return activation_qparams(self._calibration[source], recipe, self._calibrators, name=source)
+        return self._calibration.qparams(source, recipe, self._calibrators)
 
     def _weight(self, key: Key) -> QuantizedWeight:
         array = self._index.constant(*key)

@@ -33,7 +33,8 @@ def compile_model(model: QuantizedModel, target: Target, options: CompileOptions
     Raises:
         ConfigError: an unknown extra option or value.
         ModelError: a tap names no value.
-        BackendError: ONNX Runtime refuses the model.
+        BackendError: ONNX Runtime refuses the model. At level 0 that is left to `load`: a model that is compiled to be
+            looked at once is opened once.
     """
     mode = _mode(options)
     here = target.device == architecture() and runtime_version() is not None
@@ -41,10 +42,10 @@ def compile_model(model: QuantizedModel, target: Target, options: CompileOptions
     expose(work, options.taps)
     normalize(work, x86=target.device == "x86_64")
     choice = choose(work, target, options, here=here) if mode == _MEASURED else preset(work, mode)
-    report = _report(work, choice, options.threads)
+    report = _report(work, choice, options)
     lower(work, choice.integer)
     payload = serialize(work)
-    if here:
+    if here and options.optimize:
         report["operators"] = _operators(payload, options.threads, float8=report["float8"])
     version = runtime_version()
     toolchain = {"onnxruntime": version} if here and version is not None else {}
@@ -61,7 +62,7 @@ def _mode(options: CompileOptions) -> str:
     return mode
 
 
-def _report(model: QuantizedModel, choice: Choice, threads: int) -> dict[str, Any]:
+def _report(model: QuantizedModel, choice: Choice, options: CompileOptions) -> dict[str, Any]:
     """Kernel and reason of each quantized unit, and the measurements behind them, in microseconds."""
     kernels = {}
     for unit in model.all_units():
@@ -76,8 +77,8 @@ def _report(model: QuantizedModel, choice: Choice, threads: int) -> dict[str, An
             kernels[unit.name] = entry
     whole = {name: round(seconds * 1e6, 1) for name, seconds in choice.whole.items()}
     basis = str(choice.basis) if choice.basis is not None else "preset"
-    float8 = uses_float8(model)
-    return {"threads": threads, "float8": float8, "basis": basis, "kernels": kernels, "whole_us": whole}
+    settings = {"threads": options.threads, "spinning": options.optimize > 0, "float8": uses_float8(model)}
+    return {**settings, "basis": basis, "kernels": kernels, "whole_us": whole}
 
 
 def _operators(payload: bytes, threads: int, *, float8: bool) -> dict[str, int]:

@@ -42,7 +42,8 @@ def load(artifact: Artifact, device: str | None) -> CpuExecutable:
     if not isinstance(threads, int):
         raise PackageError(f"artifact asks for {threads!r} threads", fix=_RECOMPILE)
     try:
-        session = open_exact(artifact.payload, threads=threads, float8=artifact.report.get("float8") is True)
+        float8, spinning = artifact.report.get("float8") is True, artifact.report.get("spinning") is not False
+        session = open_exact(artifact.payload, threads=threads, float8=float8, spinning=spinning)
     except BackendError:
         raise
     except Exception as error:  # ONNX Runtime has one exception class for each status code, without a common base

@@ -8,7 +8,6 @@ sums, exactly.
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,12 +27,11 @@ _OFFSET = 128
 _SCALE = 16384.0
 
 
-def open_exact(payload: bytes, *, threads: int = 0, float8: bool = False, optimized: Path | None = None) -> Any:
-    """A session whose integer results are the same on every CPU; `float8` as for `open_session`."""
+def open_exact(payload: bytes, **options: Any) -> Any:
+    """A session whose integer results are the same on every CPU; `options` as for `open_session`."""
     if saturates():
-        safe = store_weights_unsigned(payload)
-        return open_session(safe, threads=threads, precise=True, float8=float8, optimized=optimized)
-    return open_session(payload, threads=threads, float8=float8, optimized=optimized)
+        return open_session(store_weights_unsigned(payload), precise=True, **options)
+    return open_session(payload, **options)
 
 
 @functools.cache

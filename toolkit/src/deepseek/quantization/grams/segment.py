@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from deepseek_core import CalibratorSpec, QParams, QuantizedModel, QuantScheme, Recipe, TensorRecipe
-from deepseek_core.calibration import Calibration, TensorStats, activation_qparams, calibrator
+from deepseek_core.calibration import Calibration, TensorStats, activation_qparams
 from deepseek_core.quantize import Calibrators, QuantizedWeight, apply_recipe, weight_params
 
 __all__ = ["Numbers", "part"]
@@ -66,7 +66,10 @@ class Numbers:
     @classmethod
     def of(cls, model: QuantizedModel, recipe: Recipe, calibration: Calibration, calibrators: Calibrators) -> Self:
         """Find every range once, and resolve what values share."""
-        own = {name: _known(entry, calibration[name], calibrators) for name, entry in recipe.activations.items()}
+        own = {
+            name: _known(entry, calibration.range(name, entry, calibrators))
+            for name, entry in recipe.activations.items()
+        }
         roots = {name: _root(recipe, name) for name in (*recipe.activations, *recipe.shared)}
         activations = {name: own[root] for name, root in roots.items()}
         stats = Calibration({name: calibration[root] for name, root in roots.items()})
@@ -92,8 +95,8 @@ class Numbers:
         return apply_recipe(model, recipe, self.calibration, {_KNOWN: _Known}, weights=chosen)
 
 
-def _known(entry: TensorRecipe, stats: TensorStats, calibrators: Calibrators) -> TensorRecipe:
-    low, high = calibrator(entry.calibrator, calibrators).range(stats, entry.scheme)
+def _known(entry: TensorRecipe, ends: tuple[float, float]) -> TensorRecipe:
+    low, high = ends
     return TensorRecipe(entry.scheme, CalibratorSpec(_KNOWN, (("high", high), ("low", low))))
 
 

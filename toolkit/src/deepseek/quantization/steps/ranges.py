@@ -107,9 +107,9 @@ class Ranges:
     def _known(self, name: str, entry: TensorRecipe, work: Work) -> list[Range]:
         """The range of the recipe's calibrator, then those of the others."""
         assert work.calibration is not None
-        stats = work.calibration[name]
-        specs = (entry.calibrator, *map(CalibratorSpec, self.methods))
-        return [calibrator(spec, work.calibrators).range(stats, entry.scheme) for spec in dict.fromkeys(specs)]
+        specs = dict.fromkeys((entry.calibrator, *map(CalibratorSpec, self.methods)))
+        entries = (TensorRecipe(entry.scheme, spec) for spec in specs)
+        return [work.calibration.range(name, own, work.calibrators) for own in entries]
 
 
 def _has(own: list[Reader], kind: str) -> bool:
