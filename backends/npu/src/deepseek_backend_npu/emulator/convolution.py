@@ -71,16 +71,23 @@ class Convolution:
         Args:
             x: input with pads, its zero point taken off.
         """
-        cores = min(self.device.cores, self.shape[2])
         out = np.empty(self.shape, np.int64)
-        for core in range(cores):
-            channels = len(range(core, self.shape[2], cores))
-            weights = self._weights(memory, channels, x.shape[2], core)
-            scales = self._scales(memory, channels, core)
-            own = x[:, :, core::cores] if self.depthwise else x
+        for core in range(self.cores):
+            weights, scales = self.constants(memory, x.shape[2], core)
+            own = x[:, :, core :: self.cores] if self.depthwise else x
             sums = (_depthwise if self.depthwise else _dense)(own, weights, self.kernel, self.shape)
-            out[:, :, core::cores] = self._finish(sums, scales)
+            out[:, :, core :: self.cores] = self._finish(sums, scales)
         return out
+
+    @property
+    def cores(self) -> int:
+        """Cores that have channels of the output."""
+        return min(self.device.cores, self.shape[2])
+
+    def constants(self, memory: Memory, inputs: int, core: int) -> tuple[NDArray[np.float32], Scales]:
+        """Weights [outputs, height, width, inputs] and scales of a core's channels."""
+        channels = len(range(core, self.shape[2], self.cores))
+        return self._weights(memory, channels, inputs, core), self._scales(memory, channels, core)
 
     def _weights(self, memory: Memory, outputs: int, inputs: int, core: int) -> NDArray[np.float32]:
         suffix, registers, device = "1" if core else "", self.registers, self.device

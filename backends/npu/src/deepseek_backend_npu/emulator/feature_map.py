@@ -119,6 +119,11 @@ class FeatureMap:
         reaches = [extent.reach for _, extent in self._whole]
         return min(low for low, _ in reaches), max(high for _, high in reaches)
 
+    @property
+    def extents(self) -> tuple[Extent, ...]:
+        """All elements, by tile and brick."""
+        return tuple(extent for _, extent in self._whole)
+
     @functools.cached_property
     def _whole(self) -> tuple[tuple[Box, Extent], ...]:
         height, width, depth = self.shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from deepseek_core.errors import PackageError
 
 __all__ = ["Machine"]
 
+Observer = Callable[[Operation, Memory], None]
 _CONSTANTS, _SCRATCH, _FAST = 0, 1, 2
 _OUTSTANDING_OPERATIONS = 2
 _OUTSTANDING_TRANSFERS = {"ethos-u55": 1, "ethos-u65": 2}
@@ -41,8 +42,12 @@ class Machine:
         self._steps = decode(payload.stream)
         self._operations = {step.position: Operation(device, step) for step in self._steps if step.opcode in OPERATIONS}
 
-    def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    def run(self, arrays: Sequence[NDArray[Any]], observe: Observer | None = None) -> list[NDArray[Any]]:
         """Outputs for inputs, both in the order of the program's.
+
+        Args:
+            arrays: inputs.
+            observe: called before each operation, with the memory that it will find.
 
         Raises:
             HazardError: the program breaks a rule of the hardware.
@@ -51,7 +56,7 @@ class Machine:
         memory = Memory({_SCRATCH: container.scratch, _FAST: container.scratch_fast}, {_CONSTANTS: self._constants})
         for placed, array in zip(container.placed_feeds, arrays, strict=True):
             memory.store(placed.region, placed.address, np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-        self._execute(memory)
+        self._execute(memory, observe)
         return [
             memory.load(placed.region, placed.address, _size(border.shape, NUMPY[border.dtype]))
             .view(NUMPY[border.dtype])
@@ -60,12 +65,15 @@ class Machine:
             for placed, border in zip(container.placed_results, container.results, strict=True)
         ]
 
-    def _execute(self, memory: Memory) -> None:
+    def _execute(self, memory: Memory, observe: Observer | None) -> None:
         tables = Tables(self._device)
         ordering = Ordering(_OUTSTANDING_TRANSFERS[self._device.family], _OUTSTANDING_OPERATIONS)
         for step in self._steps:
             if step.opcode in OPERATIONS:
-                self._operations[step.position].run(memory, tables, ordering)
+                operation = self._operations[step.position]
+                if observe is not None:
+                    observe(operation, memory)
+                operation.run(memory, tables, ordering)
             elif step.opcode is Opcode.DMA_START:
                 _transfer(step, memory, tables, ordering)
             elif step.opcode is Opcode.DMA_WAIT:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +15,7 @@ from deepseek_backend_npu.emulator.feature_map import FeatureMap
 from deepseek_backend_npu.emulator.hazards import BUFFER_RAM, Access, BlockTrace, Ordering
 from deepseek_backend_npu.emulator.isa import Elementwise, Opcode, Pooling
 from deepseek_backend_npu.emulator.kernel import Kernel
-from deepseek_backend_npu.emulator.memory import Memory
+from deepseek_backend_npu.emulator.memory import Extent, Memory
 from deepseek_backend_npu.emulator.output import activate, uses_table
 from deepseek_backend_npu.emulator.pooling import pool
 from deepseek_backend_npu.emulator.shram import Tables, check_layout
@@ -32,7 +35,7 @@ class Operation:
 
     def __init__(self, device: Device, step: Step) -> None:
         self._device = device
-        self._step = step
+        self.step = step
         registers = step.registers
         self._elementwise = step.opcode is Opcode.ELEMENTWISE
         self._shape = (
@@ -45,17 +48,17 @@ class Operation:
         self._inputs = (FeatureMap.of(registers, "IFM", self._input_shape()), *self._second())
         self._check_shapes()
         self._table = uses_table(registers)
-        self._blocks = registers["BLOCKDEP"]
-        if self._blocks > _MOST_BLOCKS:
-            raise HazardError(f"BLOCKDEP {self._blocks}; {_MOST_BLOCKS} is the most")
+        self.blocks = registers["BLOCKDEP"]
+        if self.blocks > _MOST_BLOCKS:
+            raise HazardError(f"BLOCKDEP {self.blocks}; {_MOST_BLOCKS} is the most")
         self._trace = BlockTrace(self._inputs, self._input_job(), self._output, self._output_block())
         self._accesses = tuple(self._all_accesses())
         self._check_buffers()
 
     def run(self, memory: Memory, tables: Tables, ordering: Ordering) -> None:
         """Read, compute, write."""
-        ordering.operation(self._accesses, self._trace, self._blocks, memory)
-        registers = self._step.registers
+        ordering.operation(self._accesses, self._trace, self.blocks, memory)
+        registers = self.step.registers
         values = self._compute(memory)
         if values.shape != self._shape:
             raise HazardError(f"computes {values.shape} where the output has {self._shape}")
@@ -64,21 +67,24 @@ class Operation:
             tables.overwritten()
 
     def _compute(self, memory: Memory) -> NDArray[np.int64]:
-        source, registers = self._inputs[0], self._step.registers
+        source, registers = self._inputs[0], self.step.registers
         x = source.read(memory).astype(np.int64)
         if self._kernel is None:
             return self._combine(x - source.zero, memory)
         size = (self._seen(0), self._seen(1))
-        if self._step.opcode is Opcode.POOL:
+        if self.step.opcode is Opcode.POOL:
             return pool(
-                registers, known(Pooling, self._step.parameter), upscaled(x, self._kernel, size), source, self._shape
+                registers, known(Pooling, self.step.parameter), upscaled(x, self._kernel, size), source, self._shape
             )
         image = padded(upscaled(x - source.zero, self._kernel, size), self._kernel)
-        depthwise, wide = self._step.opcode is Opcode.DEPTHWISE, source.dtype.itemsize == 2
-        return Convolution(self._device, registers, self._kernel, self._shape, depthwise, wide).run(memory, image)
+        return self._convolution(self._kernel).run(memory, image)
+
+    def _convolution(self, kernel: Kernel) -> Convolution:
+        depthwise, wide = self.step.opcode is Opcode.DEPTHWISE, self._inputs[0].dtype.itemsize == 2
+        return Convolution(self._device, self.step.registers, kernel, self._shape, depthwise, wide)
 
     def _combine(self, a: NDArray[np.int64], memory: Memory) -> NDArray[np.int64]:
-        registers, mode = self._step.registers, known(Elementwise, self._step.parameter)
+        registers, mode = self.step.registers, known(Elementwise, self.step.parameter)
         itemsize = self._inputs[0].dtype.itemsize
         if mode in UNARY:
             return combine(registers, mode, a, None, itemsize)
@@ -90,6 +96,36 @@ class Operation:
             b = np.array(scalar - registers.signed("IFM2_ZERO_POINT"), np.int64)
         return combine(registers, mode, a, b, itemsize)
 
+    # What tells whether two operations are one
+
+    def constants(self, memory: Memory) -> list[NDArray[Any]]:
+        """Weights, biases, scales and shifts as they stand in memory; none for what is no convolution."""
+        if self._kernel is None or self.step.opcode not in (Opcode.CONV, Opcode.DEPTHWISE):
+            return []
+        convolution, found = self._convolution(self._kernel), list[NDArray[Any]]()
+        for core in range(convolution.cores):
+            weights, scales = convolution.constants(memory, self._inputs[0].shape[2], core)
+            found += [weights, scales.bias, scales.scale, scales.shift]
+        return found
+
+    @property
+    def reach(self) -> tuple[tuple[Extent, ...], ...]:
+        """Where the elements of the inputs and of the output are."""
+        return tuple(feature_map.extents for feature_map in (*self._inputs, self._output))
+
+    @property
+    def window(self) -> Kernel | None:
+        """The window, with the stride 1 along axes where it has one position."""
+        if self._kernel is None:
+            return None
+        strides = [stride if self._shape[axis] > 1 else 1 for axis, stride in enumerate(self._kernel.stride)]
+        return replace(self._kernel, stride=(strides[0], strides[1]))
+
+    def writes_to(self, other: Operation) -> bool:
+        """Whether its output shares bytes with what another one reads."""
+        written = next(access for access in self._accesses if access.writes and access.region != BUFFER_RAM)
+        return any(written.conflicts(access) for access in other._accesses if not access.writes)
+
     # What it reads
 
     def _check_shapes(self) -> None:
@@ -98,13 +134,13 @@ class Operation:
         if min(shape) < 1:
             raise HazardError(f"reads an input of {shape}")
         wanted = 1 if self._pooling() is Pooling.REDUCE_SUM else shape[2]
-        if self._step.opcode is not Opcode.CONV and self._shape[2] != wanted:
+        if self.step.opcode is not Opcode.CONV and self._shape[2] != wanted:
             raise HazardError(f"reads {shape[2]} channels and writes {self._shape[2]}")
         if self._kernel is not None and (self._seen(0) < 1 or self._seen(1) < 1):
             raise HazardError("a window without an input")
 
     def _input_shape(self) -> tuple[int, int, int]:
-        depth = self._step.registers["IFM_DEPTH_M1"] + 1
+        depth = self.step.registers["IFM_DEPTH_M1"] + 1
         if self._kernel is None:
             return self._shape[0], self._shape[1], depth
         return self._kernel.input_size(0, self._shape[0]), self._kernel.input_size(1, self._shape[1]), depth
@@ -116,8 +152,8 @@ class Operation:
         return (self._shape[axis] - 1) * self._kernel.stride[axis] + self._kernel.span(axis) - pads
 
     def _second(self) -> tuple[FeatureMap, ...]:
-        registers = self._step.registers
-        if not self._elementwise or known(Elementwise, self._step.parameter) in UNARY:
+        registers = self.step.registers
+        if not self._elementwise or known(Elementwise, self.step.parameter) in UNARY:
             return ()
         broadcast = registers["IFM2_BROADCAST"]
         if broadcast & _SCALAR:
@@ -128,8 +164,8 @@ class Operation:
     def _all_accesses(self) -> list[Access]:
         found = [Access(source.region, *source.hull, writes=False) for source in self._inputs]
         found.append(Access(self._output.region, *self._output.hull, writes=True))
-        if self._step.opcode in (Opcode.CONV, Opcode.DEPTHWISE):
-            ranges = weight_ranges(self._step.registers, self._device.cores)
+        if self.step.opcode in (Opcode.CONV, Opcode.DEPTHWISE):
+            ranges = weight_ranges(self.step.registers, self._device.cores)
             found += [Access(region, start, start + size, writes=False) for region, start, size in ranges]
         if self._table is not None:
             start = Tables(self._device).address(self._table)
@@ -142,7 +178,7 @@ class Operation:
     # Its blocks
 
     def _output_block(self) -> tuple[int, int, int]:
-        registers = self._step.registers
+        registers = self.step.registers
         return (
             registers["OFM_BLK_HEIGHT_M1"] + 1,
             registers["OFM_BLK_WIDTH_M1"] + 1,
@@ -163,12 +199,12 @@ class Operation:
 
     def _input_depth(self, output_depth: int) -> int:
         """Channels of an input block: as many as the output's where each sees only its own."""
-        if self._step.opcode is not Opcode.CONV and self._pooling() != Pooling.REDUCE_SUM:
+        if self.step.opcode is not Opcode.CONV and self._pooling() != Pooling.REDUCE_SUM:
             return output_depth
         depth = self._inputs[0].shape[2]
         if self._inputs[0].dtype.itemsize == 2:
             return -(-min(depth, 16) // 4) * 4
-        most = 16 if self._kernel is not None and self._kernel.part_first and self._step.opcode is Opcode.CONV else 32
+        most = 16 if self._kernel is not None and self._kernel.part_first and self.step.opcode is Opcode.CONV else 32
         unit = self._device.input_block
         return -(-min(depth, most) // unit) * unit
 
@@ -179,10 +215,10 @@ class Operation:
         return self._inputs[1].shape != (1, 1, 1) or self._inputs[0].dtype.itemsize > 2
 
     def _pooling(self) -> Pooling | None:
-        return known(Pooling, self._step.parameter) if self._step.opcode is Opcode.POOL else None
+        return known(Pooling, self.step.parameter) if self.step.opcode is Opcode.POOL else None
 
     def _check_buffers(self) -> None:
-        registers, block = self._step.registers, self._output_block()
+        registers, block = self.step.registers, self._output_block()
         if self._kernel is None:
             rows, columns = block[:2]
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeVar
@@ -72,6 +72,10 @@ class Registers:
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
+
+    def items(self) -> Iterable[tuple[str, tuple[int, int]]]:
+        """Each register that is set, with its payload and the parameter above it."""
+        return self._values.items()
 
     def _entry(self, name: str) -> tuple[int, int]:
         try:

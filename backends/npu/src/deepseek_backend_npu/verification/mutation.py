@@ -18,9 +18,15 @@ from deepseek_backend_npu.emulator.isa import OPERATIONS, REGISTERS, Opcode
 from deepseek_backend_npu.emulator.stream import Step, decode
 from deepseek_backend_npu.payload import parse
 from deepseek_backend_npu.runtime import NpuExecutable
+from deepseek_backend_npu.verification.equivalence import equivalent
+from deepseek_core import TensorInfo
 from deepseek_core.errors import DeepseekError
 
-__all__ = ["KINDS", "Mutation", "detected", "mutations"]
+__all__ = ["KINDS", "Judge", "Judgement", "Mutation", "mutations"]
+
+Feeds = Mapping[str, NDArray[Any]]
+_FEW, _MANY = 2, 120
+"""Runs beside the mutated program before and after the proof is tried."""
 
 _WEIGHT_BYTES = 8
 _SCALE_BITS = range(5 * 8 + 16, 5 * 8 + 31)
@@ -52,19 +58,68 @@ def mutations(container: Container, kind: str, rng: np.random.Generator) -> Iter
         yield Mutation(kind, place, mutant)
 
 
-def detected(
-    mutation: Mutation, feeds: Sequence[Mapping[str, NDArray[Any]]], expected: Sequence[Mapping[str, NDArray[Any]]]
-) -> str | None:
-    """How the mutation is noticed: the hazard, or `results`; None where nothing tells."""
-    try:
-        executable = NpuExecutable(mutation.container)
-        for feed, outputs in zip(feeds, expected, strict=True):
-            actual = executable.run(feed)
-            if any(not np.array_equal(actual[name], array) for name, array in outputs.items()):
-                return "results"
-    except DeepseekError as error:
-        return error.message
-    return None
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What became of a mutation.
+
+    Attributes:
+        how: the hazard, or `results`; None where nothing tells.
+        equivalent: the proof that it is the same program; None where there is none.
+    """
+
+    how: str | None
+    equivalent: str | None = None
+
+    @property
+    def missed(self) -> bool:
+        return self.how is None and self.equivalent is None
+
+
+class Judge:
+    """Runs mutations of one program beside it."""
+
+    def __init__(self, container: Container, seed: int = 0) -> None:
+        self._container = container
+        self._executable = NpuExecutable(container)
+        self._rng = np.random.default_rng(seed)
+        self._runs: list[tuple[Feeds, Feeds]] = []
+
+    def judge(self, mutation: Mutation) -> Judgement:
+        """Two runs, then a proof that nothing has changed, then many runs."""
+        how = self._detected(mutation, range(_FEW))
+        if how is None:
+            proof = equivalent(self._container, mutation.container)
+            if proof is not None:
+                return Judgement(None, proof)
+            how = self._detected(mutation, range(_FEW, _MANY))
+        return Judgement(how)
+
+    def _detected(self, mutation: Mutation, runs: range) -> str | None:
+        try:
+            executable = NpuExecutable(mutation.container)
+            for number in runs:
+                feeds, expected = self._run(number)
+                actual = executable.run(feeds)
+                if any(not np.array_equal(actual[name], array) for name, array in expected.items()):
+                    return "results"
+        except DeepseekError as error:
+            return error.message
+        return None
+
+    def _run(self, number: int) -> tuple[Feeds, Feeds]:
+        while len(self._runs) <= number:
+            feeds = {info.name: self._codes(info, len(self._runs) % 3) for info in self._container.inputs}
+            self._runs.append((feeds, self._executable.run(feeds)))
+        return self._runs[number]
+
+    def _codes(self, info: TensorInfo, kind: int) -> NDArray[Any]:
+        """Random codes, extreme ones, or an extreme one for each channel: some bits show only where sums are large."""
+        dtype, shape = np.dtype(info.dtype), tuple(int(size or 0) for size in info.shape or ())
+        ends = np.iinfo(dtype)
+        if kind == 0:
+            return self._rng.integers(ends.min, ends.max + 1, shape).astype(dtype)
+        drawn = self._rng.choice([ends.min, ends.max], shape if kind == 1 else (*shape[:2], *(1 for _ in shape[2:])))
+        return np.ascontiguousarray(np.broadcast_to(drawn, shape)).astype(dtype)
 
 
 Mutant = Callable[[], tuple[str, Container]]
