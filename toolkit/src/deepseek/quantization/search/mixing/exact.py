@@ -114,6 +114,10 @@ class _Model:
         terms = [(column, noise) for column, noise in values if 0 < noise < math.inf]
         for unit, columns in self.x.items():
             terms += [(c, n) for form, c in columns.items() if (n := self._problem.unit_noise(unit, form)) > 0]
+        for column, noise in terms:
+            if noise > budget:
+                self.program.rows(_term([column], 1.0), upper=0.0)
+        terms = [(column, noise) for column, noise in terms if noise <= budget]
         if terms:
             noises = np.array([[noise for _, noise in terms]])
             self.program.rows((np.array([[column for column, _ in terms]]), noises / budget), upper=1.0)
