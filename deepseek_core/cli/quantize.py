@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
     from deepseek_core.ir import QuantizedModel
 
-__all__ = ["calibrator_options", "command", "quantize_options", "result_json"]
+__all__ = ["calibrator_options", "command", "quantize_options", "render_skipped", "result_json"]
 
 METHODS = ("entropy", "kl_divergence", "minmax", "mse", "percentile")
+
+_NAMED = 3
+"""Units that are named of those that share a reason."""
 
 _Command = Callable[..., Any]
 
@@ -130,5 +133,15 @@ def _render(data: dict[str, Any], console: Console) -> None:
         f"{data['output']}: {data['quantized_units']} of {data['units']} units quantized on {data['samples']} samples, "
         f"{size(data['source_bytes'])} → {size(data['bytes'])}"
     )
-    for unit, reason in data["skipped"].items():
-        console.print(f"  {unit} stays in float: {reason}")
+    render_skipped(data["skipped"], console)
+
+
+def render_skipped(skipped: Mapping[str, str], console: Console) -> None:
+    """What stays in float, a line for each reason; `--json` and the report have every name."""
+    reasons: dict[str, list[str]] = {}
+    for unit, reason in skipped.items():
+        reasons.setdefault(reason, []).append(unit)
+    for reason, units in reasons.items():
+        others = f" and {len(units) - _NAMED} more" if len(units) > _NAMED else ""
+        stay = "stays" if len(units) == 1 else "stay"
+        console.print(f"  {', '.join(units[:_NAMED])}{others} {stay} in float: {reason}")

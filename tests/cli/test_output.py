@@ -7,9 +7,11 @@ import math
 import sys
 
 import pytest
+from rich.console import Console
 
 from deepseek_core.cli import progress
 from deepseek_core.cli.formats import dims, finite, seconds, size
+from deepseek_core.cli.quantize import render_skipped
 
 
 @pytest.mark.parametrize(
@@ -59,3 +61,13 @@ def test_no_bar_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     with progress.progress_bar() as tell:
         tell("calibrating", 0.5)
     assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_units_that_stay_in_float_are_grouped_by_reason() -> None:
+    text = io.StringIO()
+    skipped = {**dict.fromkeys("abcde", "its input is float"), "z": "no rule"}
+    render_skipped(skipped, Console(file=text, width=120))
+    assert text.getvalue().splitlines() == [
+        "  a, b, c and 2 more stay in float: its input is float",
+        "  z stays in float: no rule",
+    ]
