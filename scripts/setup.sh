@@ -25,3 +25,5 @@ pip -r requirements-dev.txt
 pip --no-deps foolbox==3.3.4
 # Arm's TOSA reference model; it pins an older numpy, and runs with newer ones too.
 pip --no-deps tosa-tools==2026.8.0
+# Qualcomm's QNN for the NPU backend: proprietary, and only its plugin of ONNX Runtime is used. Without it tests skip.
+[ "$(uname -sm)" != "Linux x86_64" ] || pip --no-deps onnxruntime-qnn==2.7.0

@@ -1,43 +1,28 @@
-"""The artifact: a listing, and the sections it names.
-
-    offset  size  field
-    0       4     magic "DSNP"
-    4       4     format version, little-endian like every number here
-    8       4     bytes of the listing
-    12      4     CRC-32 of all that follows
-    16      …     the listing: UTF-8 JSON
-    …       …     the sections, each at a multiple of 16
+"""The artifact of an Ethos-U part, framed as `framing` says.
 
 Sections: `payload` is the Ethos-U driver payload (see `payload`), `constants` the bytes of base address 0, `tosa` the
-graph that both were compiled from. Plain data throughout: nothing is executed or unpickled.
+graph that both were compiled from.
 """
 
 from __future__ import annotations
 
-import json
-import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
+from deepseek_backend_npu.framing import RECOMPILE, pack, to_info, unpack
+from deepseek_backend_npu.host import from_step, to_step
 from deepseek_backend_npu.lowering.program import Border, HostStep
 from deepseek_backend_npu.tosa.schema import DType
 from deepseek_backend_npu.vela import Estimate, Placed
-from deepseek_core import DType as ElementType
-from deepseek_core import Granularity, QParams, QuantScheme, TensorInfo
+from deepseek_core import TensorInfo
 from deepseek_core.errors import PackageError
 
 __all__ = ["FORMAT", "Container"]
 
 FORMAT = "ethos-u"
 VERSION = 1
-_HEADER = struct.Struct("<4sIII")
 _MAGIC = b"DSNP"
-_ALIGNMENT = 16
-_RECOMPILE = "compile the model again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +66,8 @@ class Container:
             "tier": self.tier,
             "inputs": [asdict(info) for info in self.inputs],
             "outputs": [asdict(info) for info in self.outputs],
-            "before": [_from_step(step) for step in self.before],
-            "after": [_from_step(step) for step in self.after],
+            "before": [from_step(step) for step in self.before],
+            "after": [from_step(step) for step in self.after],
             "feeds": [asdict(border) for border in self.feeds],
             "results": [asdict(border) for border in self.results],
             "placed_feeds": [asdict(placed) for placed in self.placed_feeds],
@@ -90,11 +75,8 @@ class Container:
             "scratch": self.scratch,
             "scratch_fast": self.scratch_fast,
             "estimate": None if self.estimate is None else asdict(self.estimate),
-            "sections": {name: len(data) for name, data in sections.items()},
         }
-        text = json.dumps(listing, separators=(",", ":")).encode()
-        body = _padded(text) + b"".join(_padded(data) for data in sections.values())
-        return _HEADER.pack(_MAGIC, VERSION, len(text), zlib.crc32(body)) + body
+        return pack(_MAGIC, VERSION, listing, sections)
 
     @classmethod
     def decode(cls, data: bytes) -> Container:
@@ -103,41 +85,21 @@ class Container:
         Raises:
             PackageError: it is none, damaged, or of another format version.
         """
-        if len(data) < _HEADER.size or data[:4] != _MAGIC:
-            raise PackageError("not an artifact of the npu backend", fix=_RECOMPILE)
-        _, version, size, checksum = _HEADER.unpack_from(data)
-        if version != VERSION:
-            raise PackageError(f"NPU artifact of format {version}, this backend reads {VERSION}", fix=_RECOMPILE)
-        body = data[_HEADER.size :]
-        if zlib.crc32(body) != checksum or size > len(body):
-            raise PackageError("the NPU artifact is damaged (checksum differs)", fix=_RECOMPILE)
         try:
-            return _from_listing(json.loads(body[:size]), body, size)
+            return _from_listing(*unpack(data, _MAGIC, VERSION))
         except (ValueError, KeyError, TypeError) as error:
-            raise PackageError(f"the NPU artifact is malformed ({error})", fix=_RECOMPILE) from None
+            raise PackageError(f"the NPU artifact is malformed ({error})", fix=RECOMPILE) from None
 
 
-def _padded(data: bytes) -> bytes:
-    return data + bytes(-len(data) % _ALIGNMENT)
-
-
-def _from_listing(listing: dict[str, Any], body: bytes, offset: int) -> Container:
-    sections = {}
-    for name in ("payload", "constants", "tosa"):
-        offset += -offset % _ALIGNMENT
-        size = int(listing["sections"][name])
-        sections[name] = body[offset : offset + size]
-        if len(sections[name]) != size or size < 0:
-            raise ValueError(f"section '{name}' is cut off")
-        offset += size
+def _from_listing(listing: Mapping[str, Any], sections: Mapping[str, bytes]) -> Container:
     estimate = listing["estimate"]
     return Container(
         device=str(listing["device"]),
         tier=str(listing["tier"]),
-        inputs=tuple(map(_to_info, listing["inputs"])),
-        outputs=tuple(map(_to_info, listing["outputs"])),
-        before=tuple(map(_to_step, listing["before"])),
-        after=tuple(map(_to_step, listing["after"])),
+        inputs=tuple(map(to_info, listing["inputs"])),
+        outputs=tuple(map(to_info, listing["outputs"])),
+        before=tuple(map(to_step, listing["before"])),
+        after=tuple(map(to_step, listing["after"])),
         feeds=tuple(map(_to_border, listing["feeds"])),
         results=tuple(map(_to_border, listing["results"])),
         placed_feeds=tuple(Placed(**entry) for entry in listing["placed_feeds"]),
@@ -151,32 +113,5 @@ def _from_listing(listing: dict[str, Any], body: bytes, offset: int) -> Containe
     )
 
 
-def _to_info(entry: Mapping[str, Any]) -> TensorInfo:
-    return TensorInfo(entry["name"], entry["dtype"], None if entry["shape"] is None else tuple(entry["shape"]))
-
-
 def _to_border(entry: Mapping[str, Any]) -> Border:
     return Border(entry["name"], DType(entry["dtype"]), tuple(entry["shape"]), tuple(entry["order"]))
-
-
-def _from_step(step: HostStep) -> dict[str, Any]:
-    scheme = step.qparams.scheme
-    return {
-        "quantizes": step.quantizes,
-        "source": step.source,
-        "result": step.result,
-        "dtype": str(scheme.dtype),
-        "granularity": str(scheme.granularity),
-        "axis": scheme.axis,
-        "block_size": scheme.block_size,
-        "scale": step.qparams.scale.tolist(),
-        "zero": step.qparams.zero_point.astype(np.int64).tolist(),
-    }
-
-
-def _to_step(entry: Mapping[str, Any]) -> HostStep:
-    dtype = ElementType(entry["dtype"])
-    scheme = QuantScheme(dtype, Granularity(entry["granularity"]), axis=entry["axis"], block_size=entry["block_size"])
-    zero = np.array(entry["zero"]).astype(str(dtype))
-    qparams = QParams(scheme, np.array(entry["scale"], np.float32), zero)
-    return HostStep(bool(entry["quantizes"]), entry["source"], entry["result"], qparams)

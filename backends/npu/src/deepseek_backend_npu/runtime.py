@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deepseek_backend_npu.container import FORMAT, Container
 from deepseek_backend_npu.devices import DEVICES, device_name, device_of
-from deepseek_backend_npu.lowering.program import HostStep
+from deepseek_backend_npu.host import convert
 from deepseek_backend_npu.payload import parse
 from deepseek_backend_npu.reference import run_reference
 from deepseek_backend_npu.tosa.schema import NUMPY
@@ -83,7 +83,7 @@ class NpuExecutable:
             raise BackendError("the executable is closed", fix="load the artifact again")
         container = self._container
         values: dict[str, NDArray[Any]] = dict(feeds)
-        _convert(container.before, values)
+        convert(container.before, values)
         arrays = [
             np.ascontiguousarray(values[b.name].transpose(b.order).reshape(b.shape), NUMPY[b.dtype])
             for b in container.feeds
@@ -91,7 +91,7 @@ class NpuExecutable:
         for border, array in zip(container.results, self._run(arrays), strict=True):
             axes = [border.order.index(axis) for axis in range(len(border.order))]
             values[border.name] = np.ascontiguousarray(array.transpose(axes))
-        _convert(container.after, values)
+        convert(container.after, values)
         return {info.name: values[info.name] for info in container.outputs}
 
     def close(self) -> None:
@@ -104,9 +104,3 @@ class NpuExecutable:
 
 def _nothing(arrays: list[NDArray[Any]]) -> Sequence[NDArray[Any]]:
     return []
-
-
-def _convert(steps: Sequence[HostStep], values: dict[str, NDArray[Any]]) -> None:
-    for step in steps:
-        source = values[step.source]
-        values[step.result] = step.qparams.quantize(source) if step.quantizes else step.qparams.dequantize(source)
