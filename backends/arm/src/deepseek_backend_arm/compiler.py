@@ -1,0 +1,46 @@
+"""Compile a part: lower it to a program that the runtime runs."""
+
+from __future__ import annotations
+
+from deepseek_backend_arm import __version__
+from deepseek_backend_arm.capabilities import capabilities
+from deepseek_backend_arm.container import FORMAT, Container
+from deepseek_backend_arm.lowering import lower
+from deepseek_backend_arm.plan.program import Program
+from deepseek_backend_arm.settings import Settings
+from deepseek_backend_arm.targets import LEVELS, cpu_of
+from deepseek_core import Artifact, CompileOptions, QuantizedModel, Target
+from deepseek_core.errors import BackendError
+from deepseek_core.partition import refusal_reason
+
+__all__ = ["compile_model", "plan"]
+
+
+def compile_model(model: QuantizedModel, target: Target, options: CompileOptions) -> Artifact:
+    """An artifact with the part's program. Needs no toolchain: what runs it does.
+
+    Raises:
+        ConfigError: an unknown option.
+        BackendError: a unit that the target does not run, or taps are asked for.
+    """
+    settings = Settings.read(options)
+    program = plan(model, target, options)
+    container = Container.of(program, target.device, LEVELS.index(cpu_of(target).level), settings.threads)
+    toolchain = {"deepseek-backend-arm": __version__}
+    return Artifact(target, container.encode(), FORMAT, toolchain, report=program.report)
+
+
+def plan(model: QuantizedModel, target: Target, options: CompileOptions) -> Program:
+    """The program of a part; the model is left unchanged.
+
+    Raises:
+        BackendError: units that the target does not run, all of them, or taps are asked for.
+    """
+    if options.taps:
+        raise BackendError("kernels of the arm backend give no values from inside", fix="tap them on the cpu backend")
+    table = capabilities(target)
+    reasons = {unit.name: refusal_reason(unit, table) for unit in model.units()}
+    refused = [f"'{name}': {reason}" for name, reason in reasons.items() if reason is not None]
+    if refused:
+        raise BackendError(f"{target} does not run {'; '.join(refused)}", fix="place them on another target")
+    return lower(model, options)

@@ -1,0 +1,160 @@
+"""The artifact of a part: a listing, and the sections that it names. Plain data throughout.
+
+offset  size  field
+0       4     magic "DSAR"
+4       4     format version, little-endian like every number here
+8       4     bytes of the listing
+12      4     CRC-32 of all that follows
+16      …     the listing: UTF-8 JSON, padded to a multiple of 16
+…       …     packs, words and constants, as `runtime/loader.h` has them
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from deepseek_backend_arm.plan.program import TYPES, Port, Program
+from deepseek_core import TensorInfo
+from deepseek_core.errors import PackageError
+
+__all__ = ["FORMAT", "Container", "Place", "encode_steps"]
+
+FORMAT = "arm-program"
+_VERSION = 1
+_MAGIC = b"DSAR"
+_HEADER = struct.Struct("<4sIII")
+_FIX = "compile the model again"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An input or output: its description, and where its bytes lie in the arena."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    place: int
+
+    @property
+    def bytes(self) -> int:
+        return int(np.dtype(self.dtype).itemsize * np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def info(self) -> TensorInfo:
+        return TensorInfo(self.name, self.dtype, self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Everything that running a part needs.
+
+    Attributes:
+        device: of the target that it was compiled for.
+        level: lowest instruction set that its CPU must have; a position in `targets.LEVELS`.
+        threads: how many share the work.
+        inputs, outputs: in the model's order.
+        arena, scratch, packs, steps, words: sizes, as `ds_sizes` in the runtime.
+        body: packs, words and constants.
+    """
+
+    device: str
+    level: int
+    threads: int
+    inputs: tuple[Place, ...]
+    outputs: tuple[Place, ...]
+    arena: int
+    scratch: int
+    packs: int
+    steps: int
+    words: int
+    body: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, program: Program, device: str, level: int, threads: int) -> Container:
+        """From a planned program."""
+        packs = b"".join(struct.pack("<ii", *pack) for pack in program.packs)
+        words = encode_steps(program)
+        return cls(
+            device,
+            level,
+            threads,
+            tuple(map(_place, program.inputs)),
+            tuple(map(_place, program.outputs)),
+            program.arena,
+            program.scratch,
+            len(program.packs),
+            len(program.steps),
+            len(words) // 4,
+            packs + words + program.constants,
+        )
+
+    @property
+    def sizes(self) -> bytes:
+        """`ds_sizes` of the runtime."""
+        constants = len(self.body) - 8 * self.packs - 4 * self.words
+        sizes = (self.threads, self.level, self.arena, self.scratch, constants, self.packs, self.steps, self.words)
+        return struct.pack("<8i", *sizes)
+
+    def encode(self) -> bytes:
+        """The bytes that `decode` reads; equal contents have equal bytes."""
+        listing = {name: value for name, value in asdict(self).items() if name != "body"}
+        text = json.dumps(listing, separators=(",", ":")).encode()
+        body = text + bytes(-len(text) % 16) + self.body
+        return _HEADER.pack(_MAGIC, _VERSION, len(text), zlib.crc32(body)) + body
+
+    @classmethod
+    def decode(cls, data: bytes) -> Container:
+        """Read an artifact.
+
+        Raises:
+            PackageError: it is none, damaged, or of another format version.
+        """
+        if len(data) < _HEADER.size or data[:4] != _MAGIC:
+            raise PackageError("not an artifact of the arm backend", fix=_FIX)
+        _, version, size, checksum = _HEADER.unpack_from(data)
+        if version != _VERSION:
+            raise PackageError(f"ARM artifact of format {version}, this backend reads {_VERSION}", fix=_FIX)
+        body = data[_HEADER.size :]
+        if zlib.crc32(body) != checksum or size > len(body):
+            raise PackageError("the ARM artifact is damaged (checksum differs)", fix=_FIX)
+        try:
+            return _checked(json.loads(body[:size]), body[size + -size % 16 :])
+        except (ValueError, KeyError, TypeError) as error:
+            raise PackageError(f"the ARM artifact is malformed ({error})", fix=_FIX) from None
+
+
+def encode_steps(program: Program) -> bytes:
+    """Number and arguments of each kernel."""
+    return b"".join(step.encode() for step in program.steps)
+
+
+def _place(port: Port) -> Place:
+    return Place(port.name, port.dtype, port.shape, port.buffer.place)
+
+
+def _checked(listing: Mapping[str, Any], body: bytes) -> Container:
+    numbers = {name: int(listing[name]) for name in _NUMBERS}
+    inputs, outputs = (tuple(map(_to_place, listing[name])) for name in ("inputs", "outputs"))
+    container = Container(device=str(listing["device"]), inputs=inputs, outputs=outputs, body=body, **numbers)
+    if min(numbers.values()) < 0 or 8 * container.packs + 4 * container.words > len(body):
+        raise ValueError("its sizes contradict each other")
+    for place in (*container.inputs, *container.outputs):
+        if place.place < 0 or place.place + place.bytes > container.arena:
+            raise ValueError(f"'{place.name}' lies outside the arena")
+    return container
+
+
+_NUMBERS = ("level", "threads", "arena", "scratch", "packs", "steps", "words")
+
+
+def _to_place(entry: Mapping[str, Any]) -> Place:
+    if entry["dtype"] not in TYPES:
+        raise ValueError(f"'{entry['name']}' of dtype {entry['dtype']}")
+    return Place(str(entry["name"]), entry["dtype"], tuple(map(int, entry["shape"])), int(entry["place"]))

@@ -1,0 +1,85 @@
+"""Weights as the matrix kernels read them: panels of four channels, blocks of sixteen codes. See `runtime/gemm.c`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, qparams_for
+from deepseek_backend_arm.plan.program import Memory
+from deepseek_core import Operand, Role, Unit
+
+__all__ = ["BLOCK", "PANEL", "Matrix", "bias_of", "factors", "matrix", "pack", "padded"]
+
+PANEL, BLOCK = 4, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Constants of a matrix product, in the order of its channels.
+
+    Attributes:
+        depth: products behind one sum, up to a whole block.
+        wide: whether a weight is -128.
+    """
+
+    weights: Memory
+    bias: Memory
+    scale: Memory
+    depth: int
+    wide: bool
+
+
+def matrix(emitter: Emitter, unit: Unit, groups: list[NDArray[np.int8]], bias: NDArray[np.int32]) -> Matrix:
+    """Pack the weights of a unit.
+
+    Args:
+        groups: [channels, depth] of each group of channels.
+        bias: [all channels], with the input's zero point in it.
+    """
+    packed = np.concatenate([pack(group).reshape(-1) for group in groups])
+    channels = groups[0].shape[0]
+    numbers = (bias, factors(unit, channels * len(groups)))
+    rows = [np.concatenate([padded(part, PANEL, 0) for part in np.split(n, len(groups))]) for n in numbers]
+    return Matrix(
+        emitter.constants.add(packed, packed=True),
+        emitter.constants.add(rows[0]),
+        emitter.constants.add(rows[1]),
+        -(-groups[0].shape[1] // BLOCK) * BLOCK,
+        any(bool((group == -128).any()) for group in groups),
+    )
+
+
+def pack(rows: NDArray[np.int8]) -> NDArray[np.int8]:
+    """[channels, depth] → [panels, blocks, channel, code]; what is missing is 0."""
+    whole = padded(padded(rows, PANEL, 0), BLOCK, 1)
+    blocks = whole.reshape(whole.shape[0] // PANEL, PANEL, whole.shape[1] // BLOCK, BLOCK)
+    return np.ascontiguousarray(blocks.transpose(0, 2, 1, 3))
+
+
+def padded(array: NDArray[np.generic], multiple: int, axis: int) -> NDArray[np.generic]:
+    """With zeros behind it, up to a multiple of elements."""
+    missing = -array.shape[axis] % multiple
+    return np.pad(array, [(0, missing if i == axis else 0) for i in range(array.ndim)])
+
+
+def bias_of(unit: Unit, sums: NDArray[np.int64]) -> NDArray[np.int32]:
+    """The unit's bias less its input's zero point times the sum of each channel's weights, modulo 2^32."""
+    (x,) = unit.operands(Role.DATA)
+    total = -sums.astype(np.int64) * int(qparams_for(x).zero_point.reshape(-1)[0])
+    for operand in unit.operands(Role.BIAS):
+        total = total + constant_of(operand.value).astype(np.int64).reshape(-1)
+    return np.asarray(total.astype(np.int32))
+
+
+def factors(unit: Unit, channels: int) -> NDArray[np.float32]:
+    """float32(float32(s_x · s_w) / s_y) of each channel."""
+    (x,), (w,), y = unit.operands(Role.DATA), unit.operands(Role.WEIGHT), unit.outputs[0]
+    product = (_scale(x) * _scale(w)).astype(np.float32)
+    return np.asarray(np.broadcast_to((product / _scale(y)).astype(np.float32), (channels,)))
+
+
+def _scale(operand: Operand) -> NDArray[np.float32]:
+    return qparams_for(operand).scale.astype(np.float32).reshape(-1)

@@ -1,0 +1,172 @@
+/* Depthwise convolution, one output channel for each input channel. NHWC, channels in the vectors. */
+#include "args.h"
+#include "epilogue.h"
+
+typedef struct {
+    const ds_depthwise_args *a;
+    const int8_t *weights; /* [kernel element][channel] */
+    const int32_t *bias;
+    const float *scale;
+} layer;
+
+/* One position: `taps[t]` is where kernel element t lies on the input, or on codes of 0. */
+static void position_plain(const layer *l, const int8_t *const *taps, int begin, int8_t *y) {
+    const ds_depthwise_args *a = l->a;
+    for (int c = begin; c < a->c; c++) {
+        uint32_t sum = (uint32_t)l->bias[c];
+        for (int t = 0; t < a->kh * a->kw; t++)
+            sum += (uint32_t)((int32_t)taps[t][c] * l->weights[(size_t)t * (size_t)a->c + (size_t)c]);
+        y[c] = (int8_t)ds_code((float)(int32_t)sum * l->scale[c], a->zero, a->low, a->high);
+    }
+}
+
+#if DS_HAS_NEON
+typedef struct {
+    int32x4_t v[4];
+} sums16;
+
+DS_INLINE void add_low(sums16 *s, int16x8_t low, int16x8_t high) {
+    s->v[0] = vaddw_s16(s->v[0], vget_low_s16(low));
+    s->v[1] = vaddw_high_s16(s->v[1], low);
+    s->v[2] = vaddw_s16(s->v[2], vget_low_s16(high));
+    s->v[3] = vaddw_high_s16(s->v[3], high);
+}
+
+DS_INLINE sums16 start(const layer *l, int c) {
+    return (sums16){{vld1q_s32(l->bias + c), vld1q_s32(l->bias + c + 4), vld1q_s32(l->bias + c + 8),
+                     vld1q_s32(l->bias + c + 12)}};
+}
+
+DS_INLINE void put16(const layer *l, const sums16 *s, int c, int8_t *y) {
+    const float *scale = l->scale + c;
+    int32x4_t v0 = ds_scaled(s->v[0], vld1q_f32(scale)), v1 = ds_scaled(s->v[1], vld1q_f32(scale + 4));
+    int32x4_t v2 = ds_scaled(s->v[2], vld1q_f32(scale + 8)), v3 = ds_scaled(s->v[3], vld1q_f32(scale + 12));
+    vst1q_s8(y + c, ds_narrow16(v0, v1, v2, v3, l->a->zero, l->a->low, l->a->high));
+}
+
+/* Sixteen channels; `count` kernel elements. Two products fit int16 unless weights hold -128. */
+DS_INLINE void block16(const layer *l, const int8_t *const *taps, long offset, int count, int c, bool wide, int8_t *y) {
+    sums16 s = start(l, c);
+    const int8_t *w = l->weights + c;
+    size_t pitch = (size_t)l->a->c;
+    int t = 0;
+#pragma GCC unroll 4
+    for (; t + 1 < count && !wide; t += 2) {
+        int8x16_t x0 = vld1q_s8(taps[t] + offset + c), w0 = vld1q_s8(w + (size_t)t * pitch);
+        int8x16_t x1 = vld1q_s8(taps[t + 1] + offset + c), w1 = vld1q_s8(w + (size_t)(t + 1) * pitch);
+        int16x8_t low = vmlal_s8(vmull_s8(vget_low_s8(x0), vget_low_s8(w0)), vget_low_s8(x1), vget_low_s8(w1));
+        add_low(&s, low, vmlal_high_s8(vmull_high_s8(x0, w0), x1, w1));
+    }
+    for (; t < count; t++) {
+        int8x16_t x0 = vld1q_s8(taps[t] + offset + c), w0 = vld1q_s8(w + (size_t)t * pitch);
+        add_low(&s, vmull_s8(vget_low_s8(x0), vget_low_s8(w0)), vmull_high_s8(x0, w0));
+    }
+    put16(l, &s, c, y);
+}
+
+/* Positions of a row whose windows lie inside it, for sixteen channels; 3 x 3 weights stay in registers. */
+DS_INLINE void run16(const layer *l, const int8_t *const *taps, int count, int kernel, int c, int8_t *y) {
+    const ds_depthwise_args *a = l->a;
+    long advance = (long)a->sw * a->c;
+    if (kernel != 9 || a->wide) {
+        for (int i = 0; i < count; i++, y += a->c) {
+            if (a->wide) block16(l, taps, i * advance, kernel, c, true, y);
+            else block16(l, taps, i * advance, kernel, c, false, y);
+        }
+        return;
+    }
+    int8x16_t w[9];
+    const int8_t *x[9];
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; t++) {
+        w[t] = vld1q_s8(l->weights + (size_t)t * (size_t)a->c + (size_t)c);
+        x[t] = taps[t] + c;
+    }
+    sums16 bias = start(l, c);
+    for (int i = 0; i < count; i++, y += a->c) {
+        sums16 s = bias;
+        long o = i * advance;
+#pragma GCC unroll 4
+        for (int t = 0; t < 8; t += 2) {
+            int8x16_t x0 = vld1q_s8(x[t] + o), x1 = vld1q_s8(x[t + 1] + o);
+            int16x8_t low = vmlal_s8(vmull_s8(vget_low_s8(x0), vget_low_s8(w[t])), vget_low_s8(x1), vget_low_s8(w[t + 1]));
+            add_low(&s, low, vmlal_high_s8(vmull_high_s8(x0, w[t]), x1, w[t + 1]));
+        }
+        int8x16_t x8 = vld1q_s8(x[8] + o);
+        add_low(&s, vmull_s8(vget_low_s8(x8), vget_low_s8(w[8])), vmull_high_s8(x8, w[8]));
+        put16(l, &s, c, y);
+    }
+}
+
+static void inside(const layer *l, const int8_t *const *taps, int count, int8_t *y) {
+    const ds_depthwise_args *a = l->a;
+    int kernel = a->kh * a->kw, c = 0;
+    for (; c + 16 <= a->c; c += 16) run16(l, taps, count, kernel, c, y);
+    /* The last channels again with those before them, so that whole vectors do. */
+    if (c < a->c && a->c >= 16) run16(l, taps, count, kernel, a->c - 16, y);
+    if (a->c < 16) {
+        const int8_t *moved[DS_MOST_TAPS];
+        for (int i = 0; i < count; i++) {
+            for (int t = 0; t < kernel; t++) moved[t] = taps[t] + (long)i * a->sw * a->c;
+            position_plain(l, moved, 0, y + (size_t)i * (size_t)a->c);
+        }
+    }
+}
+#else
+static void inside(const layer *l, const int8_t *const *taps, int count, int8_t *y) {
+    const ds_depthwise_args *a = l->a;
+    const int8_t *moved[DS_MOST_TAPS];
+    for (int i = 0; i < count; i++) {
+        for (int t = 0; t < a->kh * a->kw; t++) moved[t] = taps[t] + (long)i * a->sw * a->c;
+        position_plain(l, moved, 0, y + (size_t)i * (size_t)a->c);
+    }
+}
+#endif
+
+/* Pointers of the kernel elements at a position. `blank` is a row of codes of 0: rows outside the input lie on it, and so
+   do elements beside it. */
+static void place(const ds_depthwise_args *a, const int8_t *image, const int8_t *blank, int oy, int ox,
+                  const int8_t **taps) {
+    for (int ky = 0; ky < a->kh; ky++) {
+        int iy = oy * a->sh - a->top + ky * a->dh;
+        const int8_t *row = iy < 0 || iy >= a->h ? blank : image + (size_t)iy * (size_t)a->w * (size_t)a->c;
+        for (int kx = 0; kx < a->kw; kx++) {
+            int ix = ox * a->sw - a->left + kx * a->dw;
+            taps[ky * a->kw + kx] = ix < 0 || ix >= a->w ? blank : row + (size_t)ix * (size_t)a->c;
+        }
+    }
+}
+
+static void output_row(const layer *l, const int8_t *image, const int8_t *blank, int oy, int8_t *y) {
+    const ds_depthwise_args *a = l->a;
+    const int8_t *taps[DS_MOST_TAPS];
+    int last = a->w - 1 - (a->kw - 1) * a->dw + a->left; /* greatest ox * sw whose window ends inside */
+    int from = (a->left + a->sw - 1) / a->sw, to = last < 0 ? 0 : last / a->sw + 1;
+    if (to > a->ow) to = a->ow;
+    for (int ox = 0; ox < a->ow;) {
+        int count = ox == from && from < to ? to - from : 1;
+        place(a, image, blank, oy, ox, taps);
+        inside(l, taps, count, y + (size_t)ox * (size_t)a->c);
+        ox += count;
+    }
+}
+
+static void rows(ds_context *context, const void *arguments, int thread, int begin, int end) {
+    const ds_depthwise_args *a = arguments;
+    layer l = {a, (const int8_t *)ds_at(context, a->weights), (const int32_t *)(const void *)ds_at(context, a->bias),
+               (const float *)(const void *)ds_at(context, a->scale)};
+    const int8_t *x = (const int8_t *)ds_at(context, a->x);
+    int8_t *y = (int8_t *)ds_at(context, a->y);
+    int8_t *blank = (int8_t *)context->scratch + (size_t)thread * context->scratch_size;
+    memset(blank, a->x_zero, (size_t)a->w * (size_t)a->c);
+    for (int row = begin; row < end; row++) {
+        size_t n = (size_t)(row / a->oh);
+        const int8_t *image = x + n * (size_t)a->h * (size_t)a->w * (size_t)a->c;
+        output_row(&l, image, blank, row % a->oh, y + (size_t)row * (size_t)a->ow * (size_t)a->c);
+    }
+}
+
+void ds_depthwise(ds_context *context, const void *arguments) {
+    const ds_depthwise_args *a = arguments;
+    ds_parallel(context, a->n * a->oh, 1, rows, a);
+}

@@ -1,0 +1,102 @@
+/* From accumulators to codes: requantization, clamping, and the addition behind a convolution. */
+#ifndef DS_EPILOGUE_H
+#define DS_EPILOGUE_H
+
+#include "internal.h"
+
+/* Code of a sum a + b of codes, as the IR has Add: real numbers in float32, divided by the scale of the result. */
+DS_INLINE int8_t ds_add_codes(const ds_gemm *g, int32_t own, int32_t other) {
+    float real = (float)(own - g->zero) * g->own_scale + (float)(other - g->addend_zero) * g->addend_scale;
+    return (int8_t)ds_code(real / g->sum_scale, g->sum_zero, g->sum_low, g->sum_high);
+}
+
+DS_INLINE int8_t ds_finish(const ds_gemm *g, int32_t sum, int channel, int row, const int8_t *addend) {
+    uint32_t bias = (uint32_t)g->bias[channel] + (g->row_bias ? (uint32_t)g->row_bias[row] : 0);
+    int32_t code = ds_code((float)(int32_t)((uint32_t)sum + bias) * g->scale[channel], g->zero, g->low, g->high);
+    return addend ? ds_add_codes(g, code, addend[channel]) : (int8_t)code;
+}
+
+#if DS_HAS_NEON
+DS_INLINE int32x4_t ds_scaled(int32x4_t sum, float32x4_t scale) {
+    return vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), scale));
+}
+
+DS_INLINE int8x8_t ds_narrow8(int32x4_t a, int32x4_t b, int zero, int low, int high) {
+    int16x8_t wide = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), vdupq_n_s16((int16_t)zero));
+    return vmin_s8(vmax_s8(vqmovn_s16(wide), vdup_n_s8((int8_t)low)), vdup_n_s8((int8_t)high));
+}
+
+DS_INLINE int8x16_t ds_narrow16(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d, int zero, int low, int high) {
+    int16x8_t z = vdupq_n_s16((int16_t)zero);
+    int16x8_t first = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), z);
+    int16x8_t second = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), z);
+    int8x16_t codes = vqmovn_high_s16(vqmovn_s16(first), second);
+    return vminq_s8(vmaxq_s8(codes, vdupq_n_s8((int8_t)low)), vdupq_n_s8((int8_t)high));
+}
+
+DS_INLINE int32x4_t ds_real_sum(const ds_gemm *g, int16x4_t own, int16x4_t other) {
+    float32x4_t a = vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(own)), g->own_scale);
+    float32x4_t b = vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(other)), g->addend_scale);
+    return vcvtnq_s32_f32(vdivq_f32(vaddq_f32(a, b), vdupq_n_f32(g->sum_scale)));
+}
+
+DS_INLINE int8x8_t ds_add8(const ds_gemm *g, int8x8_t own, int8x8_t other) {
+    int16x8_t a = vsubq_s16(vmovl_s8(own), vdupq_n_s16((int16_t)g->zero));
+    int16x8_t b = vsubq_s16(vmovl_s8(other), vdupq_n_s16((int16_t)g->addend_zero));
+    int32x4_t first = ds_real_sum(g, vget_low_s16(a), vget_low_s16(b));
+    int32x4_t second = ds_real_sum(g, vget_high_s16(a), vget_high_s16(b));
+    return ds_narrow8(first, second, g->sum_zero, g->sum_low, g->sum_high);
+}
+
+DS_INLINE void ds_store_part(int8_t *y, int8x8_t codes, int count) {
+    int8_t part[8];
+    vst1_s8(part, codes);
+    memcpy(y, part, (size_t)(count < 8 ? count : 8));
+}
+
+DS_INLINE int8x8_t ds_load_part(const int8_t *x, int count) {
+    int8_t part[8] = {0};
+    memcpy(part, x, (size_t)(count < 8 ? count : 8));
+    return vld1_s8(part);
+}
+
+/* Eight channels of one row, `left` of which exist. */
+DS_INLINE void ds_put8(const ds_gemm *g, int8x8_t codes, int8_t *y, const int8_t *addend, int left) {
+    if (left >= 8) {
+        vst1_s8(y, addend ? ds_add8(g, codes, vld1_s8(addend)) : codes);
+    } else {
+        ds_store_part(y, addend ? ds_add8(g, codes, ds_load_part(addend, left)) : codes, left);
+    }
+}
+
+/* `panels` times four channels of one row from its accumulators, from `channel` on. */
+DS_INLINE void ds_put(const ds_gemm *g, const int32x4_t *sums, int panels, int channel, int row, int8_t *y) {
+    int32x4_t v[4];
+    int left = g->channels - channel;
+    size_t place = (size_t)row * (size_t)g->pitch + (size_t)channel;
+    const int8_t *addend = g->addend ? g->addend + place : NULL;
+    int32x4_t extra = vdupq_n_s32(g->row_bias ? g->row_bias[row] : 0);
+#pragma GCC unroll 4
+    for (int p = 0; p < panels; p++)
+        v[p] = ds_scaled(vaddq_s32(sums[p], extra), vld1q_f32(g->scale + channel + 4 * p));
+    if (panels == 4 && left >= 16) {
+        int8x16_t codes = ds_narrow16(v[0], v[1], v[2], v[3], g->zero, g->low, g->high);
+        if (addend) {
+            int8x16_t other = vld1q_s8(addend);
+            codes = vcombine_s8(ds_add8(g, vget_low_s8(codes), vget_low_s8(other)),
+                                ds_add8(g, vget_high_s8(codes), vget_high_s8(other)));
+        }
+        vst1q_s8(y + place, codes);
+        return;
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < panels; p += 2) {
+        if (left <= 4 * p) return;
+        int8x8_t codes = ds_narrow8(v[p], v[p + 1 < panels ? p + 1 : p], g->zero, g->low, g->high);
+        int here = left - 4 * p;
+        ds_put8(g, codes, y + place + 4 * p, addend ? addend + 4 * p : NULL, panels == 1 && here > 4 ? 4 : here);
+    }
+}
+#endif
+
+#endif

@@ -1,0 +1,64 @@
+/* Opening and running a model. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+#if defined(__linux__) && defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
+enum { AT_HWCAP_ID = 16, AT_HWCAP2_ID = 26, DOTPROD_BIT = 20, I8MM_BIT = 13, ALIGNMENT = 64, SLACK = 64 };
+
+ds_level ds_cpu(void) {
+#if defined(__linux__) && defined(__aarch64__)
+    if (getauxval(AT_HWCAP2_ID) >> I8MM_BIT & 1) return DS_I8MM;
+    if (getauxval(AT_HWCAP_ID) >> DOTPROD_BIT & 1) return DS_DOTPROD;
+#endif
+    return DS_NEON;
+}
+
+const char *ds_level_name(ds_level level) {
+    static const char *const names[DS_LEVELS] = {"neon", "dotprod", "i8mm"};
+    return names[level];
+}
+
+static uint8_t *memory(size_t size) {
+    size_t whole = (size + SLACK + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    uint8_t *found = aligned_alloc(ALIGNMENT, whole);
+    if (found != NULL) memset(found, 0, whole);
+    return found;
+}
+
+ds_context *ds_open(const ds_model *model, int threads) {
+    if (threads < 1 || threads > DS_MOST_THREADS || (int)ds_cpu() < model->level) return NULL;
+    ds_context *context = calloc(1, sizeof *context);
+    if (context == NULL) return NULL;
+    context->model = model;
+    context->constants = model->constants;
+    context->level = ds_cpu();
+    context->scratch_size = ((size_t)model->scratch + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    context->arena = memory((size_t)model->arena);
+    context->scratch = memory(context->scratch_size * (size_t)threads);
+    if (context->arena == NULL || context->scratch == NULL || (threads > 1 && ds_pool_open(context, threads) == NULL)) {
+        ds_close(context);
+        return NULL;
+    }
+    for (int i = 0; i < model->packs_count; i++)
+        ds_gemm_order(context->level, (int8_t *)model->constants + model->packs[i].offset, (size_t)model->packs[i].bytes);
+    return context;
+}
+
+void *ds_data(const ds_context *context, const ds_tensor *tensor) { return ds_at(context, tensor->place); }
+
+void ds_run(ds_context *context) {
+    const ds_model *model = context->model;
+    for (int i = 0; i < model->steps_count; i++) model->steps[i].kernel(context, model->steps[i].arguments);
+}
+
+void ds_close(ds_context *context) {
+    if (context == NULL) return;
+    ds_pool_close(context->pool);
+    free(context->arena);
+    free(context->scratch);
+    free(context);
+}
