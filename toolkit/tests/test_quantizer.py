@@ -249,6 +249,7 @@ def test_progress_is_told(onnx_network, onnx_samples) -> None:
         ({"recipe": QuantizationRecipe(), "bits": 8, "method": "mse"}, "method= beside a recipe"),
         ({"recipe": QuantizationRecipe(), "bits": 4}, "bits= beside a recipe"),
         ({"recipe": "nowhere.toml"}, "nowhere.toml"),
+        ({"effort": "huge"}, "give quick, standard, thorough"),
     ],
 )
 def test_arguments_are_checked_before_any_work(onnx_network, options, told: str) -> None:

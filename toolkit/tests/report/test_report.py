@@ -80,7 +80,7 @@ def test_every_unit_has_a_line_with_its_types_noise_and_size(network, prepared) 
 
 
 def test_noise_is_measured_against_the_float_network(network, prepared, onnx_samples) -> None:
-    rows = onnx_samples[:16]
+    rows = onnx_samples[:8]
     with Runner(prepared) as before, Runner(network.model) as after:
         pairs = [(before({"image": row[None]})["scores"], after({"image": row[None]})["scores"]) for row in rows]
     wanted, got = (np.concatenate(side).astype(np.float64) for side in zip(*pairs, strict=True))

@@ -12,6 +12,7 @@ from deepseek.quantization.run import run, start
 from deepseek.quantization.search import Budget, auto
 from deepseek.quantization.search.auto import is_better
 from deepseek.quantization.search.budget import Score
+from deepseek.quantization.search.effort import Effort
 from deepseek.quantization.search.fidelity import Fidelity
 from deepseek.quantization.search.ladder import LADDER, Rung, with_step
 from deepseek.quantization.steps import STEPS, StepSpec
@@ -248,4 +249,33 @@ def test_weights_that_make_no_noise_are_not_worked_on() -> None:
     narrow = replace(START, calibrator=CalibratorSpec("percentile", (("percentile", 90.0),)))
     (_, trial) = auto(model, samples_of(model), recipe=narrow, ladder=[rung]).trials
     assert trial.verdict.startswith("not tried: weights make")
+    assert not RUNS
+
+
+@pytest.mark.parametrize(("enough", "tried"), [(10.0, 0), (90.0, len(TOYS))])
+def test_without_a_budget_little_noise_ends_the_search(
+    monkeypatch: pytest.MonkeyPatch, enough: float, tried: int
+) -> None:
+    monkeypatch.setattr(Effort, "enough", enough)
+    model = perceptron()
+    outcome = auto(model, samples_of(model), recipe=START, ladder=list(TOYS.values()))
+    assert len(outcome.trials) == 1 + tried
+
+
+def test_more_effort_tries_more_and_a_budget_that_is_missed_tries_all() -> None:
+    model = perceptron()
+    ladder = [replace(TOYS["helpful"], effort=effort) for effort in Effort]
+    for number, effort in enumerate(Effort, start=1):
+        RUNS.clear()
+        tried = auto(model, samples_of(model), recipe=START, ladder=ladder[number - 1 :], effort=effort).trials
+        assert [trial.step for trial in tried] == ["plain", "helpful"]
+    missed = auto(model, samples_of(model), Budget(min_sqnr=300), recipe=START, ladder=ladder[2:], effort=Effort.QUICK)
+    assert "helpful" in [trial.step for trial in missed.trials]
+
+
+def test_ranges_are_no_matter_where_activations_are_float() -> None:
+    model = perceptron()
+    rung = replace(TOYS["helpful"], of_activations=True)
+    (_, trial) = auto(model, samples_of(model), recipe=replace(START, precision=Precision.INT4), ladder=[rung]).trials
+    assert trial.verdict == "not tried: no activation is quantized"
     assert not RUNS

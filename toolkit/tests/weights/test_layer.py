@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from deepseek.quantization.grams import Measured
 from deepseek.quantization.weights import Method, solve
+from deepseek.quantization.weights.grid import Grid
 from deepseek.quantization.weights.objective import Objective
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -172,3 +173,15 @@ def test_scales_leave_the_bias_room(layer: Any) -> None:
     chosen = solve(quantized, Method()).decision
     assert chosen.bias is not None
     assert (chosen.weight.params.scale >= tiny.start.scale * (1 - 1e-6)).all()
+
+
+@QUICK
+@given(scheme=st.sampled_from(["channel4", "channel8", "tensor8", "blocks", "unsigned"]), seed=st.integers(0, 99))
+def test_a_covering_grid_clips_nothing(layer: Any, scheme: str, seed: int) -> None:
+    measured = layer(SCHEMES[scheme], seed=seed)
+    grid = Grid.of(measured.start, measured.site.layout, measured.site.weight.shape[2])
+    weight = measured.site.weight * np.random.default_rng(seed).uniform(0.5, 3.0)
+    wide = grid.covering(weight)
+    steps = np.repeat(wide.scale, grid.span, axis=2)[:, :, : weight.shape[2]]
+    assert (wide.scale >= grid.scale).all()
+    assert (np.abs(wide.round(weight) - weight) <= steps * 0.501).all()

@@ -11,7 +11,7 @@ import click
 from deepseek_core.cli.formats import size
 from deepseek_core.cli.options import FILE, key_bytes
 from deepseek_core.cli.output import Report, reporting, table
-from deepseek_core.cli.quantize import calibrator_options, quantize_options, result_json
+from deepseek_core.cli.quantize import calibrator_options, quantize_options, render_skipped, result_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +37,13 @@ _PRECISIONS = ("int8", "int4", "w4a8", "w8a16", "fp8", "mixed")
     "--recipe",
     metavar="auto|plain|FILE",
     help="Search for a recipe, do without steps, or run the one in a .toml or .json file.  [default: auto]",
+)
+@click.option(
+    "--effort",
+    type=click.Choice(["quick", "standard", "thorough"]),
+    default="standard",
+    show_default=True,
+    help="Of the search, where no limit says when to stop.",
 )
 @click.option("--save-recipe", type=FILE, metavar="FILE", help="Write the recipe that was used, .toml or .json.")
 @click.option("--config", metavar="JSON", help="Settings of the result, over those of DS_CONFIG.")
@@ -89,6 +96,7 @@ def _quantized(model: Path, options: dict[str, Any]) -> QuantizedNetwork:
         evaluate=_measure(source.inputs, images, options),
         min_sqnr=options["min_sqnr"],
         min_agreement=None if agreement is None else agreement / 100,
+        effort=options["effort"],
         recipe=options["recipe"],
         config=None if options["config"] is None else QuantizerConfig.parse(options["config"]),
         method_options=calibrator_options(options["settings"]),
@@ -149,8 +157,7 @@ def _render(data: dict[str, Any], result: QuantizedNetwork, console: Console) ->
     for name, path in data["written"].items():
         console.print(f"{name}: {path}")
     _render_attempts(report, console)
-    for unit, reason in data["skipped"].items():
-        console.print(f"  {unit} stays in float: {reason}")
+    render_skipped(data["skipped"], console)
     if report.shortfall:
         console.print(f"the budget is missed: {report.shortfall}; this is the best that was found")
 

@@ -21,7 +21,7 @@ from deepseek_core.ir.verify import verify
 
 __all__ = ["finished", "fixed", "report_on"]
 
-_SAMPLES = 16
+_SAMPLES = 8
 """Samples that the report is measured on."""
 _SPREADS = 6
 

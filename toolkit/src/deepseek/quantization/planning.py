@@ -11,6 +11,7 @@ from deepseek.quantization.config import VARIABLE, QuantizerConfig
 from deepseek.quantization.precision import Precision
 from deepseek.quantization.recipe import QuantizationRecipe
 from deepseek.quantization.run import start
+from deepseek.quantization.search.effort import Effort
 from deepseek_core import CalibratorSpec, QuantizedModel, Registry
 from deepseek_core.errors import ConfigError, ModelError
 from deepseek_core.ir.ops import Role
@@ -18,6 +19,7 @@ from deepseek_core.ir.ops import Role
 __all__ = [
     "PLAIN",
     "Wish",
+    "asked_effort",
     "asked_precision",
     "asked_targets",
     "base_recipe",
@@ -45,6 +47,7 @@ class Wish:
         seed: of everything random.
         plain: no search, no steps.
         fixed_method: the user named the calibrator: the search leaves it.
+        effort: of the search.
     """
 
     precision: Precision | None
@@ -54,6 +57,7 @@ class Wish:
     seed: int = 0
     plain: bool = False
     fixed_method: bool = False
+    effort: Effort = Effort.STANDARD
 
 
 def asked_targets(backend: str | None, targets: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -90,6 +94,18 @@ def asked_precision(bits: int, precision: str | Precision | None) -> Precision |
     if bits == 4 and found not in _FOUR_BITS:
         raise ConfigError(f"bits=4 and precision='{found}' contradict each other", fix="leave bits= out")
     return found
+
+
+def asked_effort(effort: str) -> Effort:
+    """The effort of the search.
+
+    Raises:
+        ConfigError: it is unknown.
+    """
+    try:
+        return Effort(effort)
+    except ValueError:
+        raise ConfigError(f"effort={effort!r}", fix=f"give {', '.join(Effort)}") from None
 
 
 def calibrator_spec(method: str | None, options: Mapping[str, Any] | None) -> CalibratorSpec:

@@ -15,6 +15,7 @@ from deepseek.quantization.opening import Opened, Opener
 from deepseek.quantization.planning import (
     PLAIN,
     Wish,
+    asked_effort,
     asked_precision,
     asked_targets,
     base_recipe,
@@ -63,6 +64,8 @@ class Quantizer:
             not be the calibration's.
         min_sqnr: least signal-to-noise ratio of the outputs, in dB.
         min_agreement: least share of equal top-1 decisions with the float network.
+        effort: of the search where no limit says when to stop: `quick`, `standard` or `thorough`. Each tries more than
+            the one before, and ends at less noise.
         recipe: `auto` (default) searches for one, `plain` does without steps; else a `QuantizationRecipe` or its
             file, which decides everything but the model and the samples.
         config: settings of the result, as in the environment variable `DS_CONFIG`, over which it goes.
@@ -93,6 +96,7 @@ class Quantizer:
         evaluate: Callable[[Callable[..., Any]], float] | None = None,
         min_sqnr: float | None = None,
         min_agreement: float | None = None,
+        effort: str = "standard",
         recipe: QuantizationRecipe | str | Path | None = None,
         config: Mapping[str, Any] | QuantizerConfig | None = None,
         method_options: Mapping[str, Any] | None = None,
@@ -120,6 +124,7 @@ class Quantizer:
             seed,
             plain=recipe == PLAIN,
             fixed_method=method is not None,
+            effort=asked_effort(effort),
         )
         self._budget, self._evaluate = Budget(max_drop, min_sqnr, min_agreement), evaluate
         self._limit, self._resume, self._name = max_samples, resume, name
@@ -181,6 +186,7 @@ class Quantizer:
             recipe,
             self._budget,
             fixed_method=self._wish.fixed_method,
+            effort=self._wish.effort,
             evaluate=self._measure(opened),
             resume=self._resume,
             registry=self._registry,

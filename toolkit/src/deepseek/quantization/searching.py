@@ -15,12 +15,13 @@ from deepseek.quantization.report import Attempt
 from deepseek.quantization.run import run, start
 from deepseek.quantization.search.auto import auto
 from deepseek.quantization.search.budget import Budget, Score
+from deepseek.quantization.search.effort import Effort
 from deepseek.quantization.search.judge import Judge
 from deepseek.quantization.search.ladder import LADDER
 from deepseek.quantization.search.mixing import mixed
 from deepseek.quantization.search.outcome import Outcome, Trial
 from deepseek.quantization.work import Work
-from deepseek_core import Feeds, QuantizedModel, Registry
+from deepseek_core import CalibratorSpec, Feeds, QuantizedModel, Registry
 from deepseek_core.errors import DeepseekError
 from deepseek_core.options import Progress
 from deepseek_core.selection import cache_folder
@@ -63,6 +64,7 @@ def by_search(
     budget: Budget,
     *,
     fixed_method: bool,
+    effort: Effort,
     evaluate: Evaluate | None,
     resume: str | Path | None,
     registry: Registry,
@@ -72,7 +74,9 @@ def by_search(
 
     Args:
         budget: mixed precision without one is given `MIXED`, as the fastest mix would be the noisiest.
-        fixed_method: ranges are found by the recipe's calibrator, and by no other.
+        fixed_method: ranges are found by the recipe's calibrator, and by no other; otherwise the search begins with
+            the cheapest.
+        effort: of `search.auto`.
     """
     if recipe.precision is Precision.MIXED:
         limits = budget if budget.is_limited else MIXED
@@ -88,6 +92,7 @@ def by_search(
                 progress=progress,
             )
         )
+    recipe = recipe if fixed_method else replace(recipe, calibrator=CalibratorSpec("minmax"))
     ladder = [rung for rung in LADDER if not (fixed_method and (rung.calibrators or rung.name == _RANGES))]
     found = auto(
         model,
@@ -97,6 +102,7 @@ def by_search(
         evaluate=evaluate,
         resume=resume,
         ladder=ladder,
+        effort=effort,
         registry=registry,
         progress=progress,
     )

@@ -17,7 +17,7 @@ from deepseek_core.errors import CalibrationError
 
 __all__ = ["Collector", "Measured"]
 
-_LEAST_ROWS = 8192
+_LEAST_ROWS = 4096
 _FOLDS = 2
 
 

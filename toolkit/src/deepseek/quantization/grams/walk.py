@@ -60,7 +60,7 @@ def walk(
         work: weights that it has already stay as they are where `decide` is not asked.
         decide: told what was measured at a site; sites come in topological order.
         stages: at most this many; 0 for one whenever a site depends on another one.
-        rows: places to look at, for each number that a unit sums over (8,192 at least).
+        rows: places to look at, for each number that a unit sums over (4,096 at least).
         biases: give units that could have a bias, and have none, one of zeros.
         name: of what is being done, for progress.
     """

@@ -29,8 +29,8 @@ class Reader:
     Attributes:
         value: name of the tensor it reads.
         shape: of the tensor's channels among its axes, aligned with the last axis: 1 along places.
-        matrix: float32 [C, m]: errors of the C channels of a place become errors [m] of the output; None where the
-            layer has no constant weight and every channel counts the same.
+        matrix: float32 [C, m]: errors of the C channels of a place become errors [m] of the output; [C] where each
+            channel has an output of its own; None where the layer has no constant weight and all count the same.
         relative: whether the error at every place counts relative to what is at the place.
         kind: `layer` (it has a constant weight), `logits` (it leads to a Softmax) or `other`.
     """
@@ -108,7 +108,7 @@ def _convolution(node: ir.Node, weight: NDArray[Any], channels: int) -> NDArray[
     blocks = parts.reshape(groups, channels // groups, -1)
     if groups == 1:
         return _sketch(blocks[0], node.name or "")
-    return np.diag(np.sqrt(np.square(blocks).sum(axis=2)).reshape(-1)).astype(np.float32)
+    return np.asarray(np.sqrt(np.square(blocks).sum(axis=2)).reshape(-1), np.float32)
 
 
 def _sketch(matrix: NDArray[Any], name: str) -> NDArray[np.float32]:

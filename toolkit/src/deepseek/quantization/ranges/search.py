@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.quantization.ranges.readers import Reader
-from deepseek.quantization.scaling.noise import relative_shares
+from deepseek.quantization.scaling.noise import relative_shares, rounding_error
 from deepseek.quantization.scaling.observe import ChannelStats
 from deepseek_core import QParams, QuantScheme
 
@@ -18,8 +18,8 @@ __all__ = ["Range", "find_range"]
 
 Range = tuple[float, float]
 
-_SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
-_FINE = (-0.05, -0.025, 0.0, 0.025, 0.05)
+_SHARES = (1.0, 0.8, 0.6, 0.4, 0.2)
+_STEPS = (0.1, 0.05, 0.025)
 """Shares of the full range that are tried, and steps around the best one."""
 
 
@@ -43,23 +43,12 @@ class _View:
 
     def error(self, params: QParams) -> float:
         """Mean squared error at the reader's output, relative to its power."""
-        return float(self.shares @ _power(_rounding(self.rows, params), self.matrix))
+        return float(self.shares @ _power(rounding_error(self.rows, params), self.matrix))
 
 
 def _power(rows: NDArray[np.float32], matrix: NDArray[np.float32] | None) -> NDArray[np.float64]:
-    found = rows if matrix is None else rows @ matrix
-    return np.asarray(np.einsum("nm,nm->n", found, found, dtype=np.float64))
-
-
-def _rounding(rows: NDArray[np.float32], params: QParams) -> NDArray[np.float32]:
-    """`params.fake_quantize(rows) - rows` for per-tensor integer schemes, in few passes."""
-    scale, zero = np.float32(params.scale), np.float32(params.zero_point)
-    error = rows / scale
-    np.rint(error, out=error)
-    np.clip(error, np.float32(params.scheme.qmin) - zero, np.float32(params.scheme.qmax) - zero, out=error)
-    error *= scale
-    error -= rows
-    return error
+    found = rows if matrix is None else rows * matrix if matrix.ndim == 1 else rows @ matrix
+    return np.asarray(np.einsum("nm,nm->n", found, found), np.float64)
 
 
 def find_range(
@@ -97,11 +86,11 @@ def find_range(
 
 
 def _descend(error: Callable[[float, float], float], start: Range, widest: Range) -> Range:
-    """One end after the other to its best place, twice on the coarse shares, then in fine steps."""
+    """One end after the other to its best place, on the coarse shares and then in ever smaller steps."""
     low, high = start
-    for shares in (_SHARES, _SHARES):
-        high = min([high, *(widest[1] * s for s in shares if widest[1] > 0)], key=lambda end: error(low, end))
-        low = min([low, *(widest[0] * s for s in shares if widest[0] < 0)], key=lambda end: error(end, high))
-    high = min((max(high + widest[1] * s, 0.0) for s in _FINE), key=lambda end: error(low, end))
-    low = min((min(low - widest[0] * s, 0.0) for s in _FINE), key=lambda end: error(end, high))
+    high = min([high, *(widest[1] * s for s in _SHARES if widest[1] > 0)], key=lambda end: error(low, end))
+    low = min([low, *(widest[0] * s for s in _SHARES if widest[0] < 0)], key=lambda end: error(end, high))
+    for step in _STEPS:
+        high = min((max(high + widest[1] * s, 0.0) for s in (0.0, -step, step)), key=lambda end: error(low, end))
+        low = min((min(low + widest[0] * s, 0.0) for s in (0.0, -step, step)), key=lambda end: error(end, high))
     return low, high

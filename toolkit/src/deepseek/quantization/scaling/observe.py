@@ -29,7 +29,7 @@ class ChannelStats:
         lows, highs: smallest and largest value in either half of the samples (of a lone sample: twice), [2, P].
         square: mean square, [P].
         rows: some places, float32 [n, P]: in every sample those with the largest values, and others at random.
-    shares: how much of all places each row stands for, [n]; they add up to 1.
+        shares: how much of all places each row stands for, [n]; they add up to 1.
         half: which half of the samples each row is from, [n].
     """
 
@@ -80,7 +80,9 @@ class _Tally:
         """What clipping does is decided at few places, so half of the rows are those; they stand for themselves."""
         count, quota = len(flat), min(self._quota, len(flat))
         largest = np.argpartition(np.abs(flat).max(axis=1), count - quota // 2 - 1)[count - quota // 2 :]
-        others = np.setdiff1d(np.arange(count), largest)
+        rest = np.ones(count, bool)
+        rest[largest] = False
+        others = np.flatnonzero(rest)
         drawn = self._random.choice(others, quota - len(largest), replace=False)
         self._rows.append(flat[np.concatenate([largest, drawn])])
         weights = np.ones(quota)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from deepseek_core.ir.query import constant
 __all__ = ["output_error"]
 
 _TINY = float(np.finfo(np.float32).tiny)
-_SHARES = (1.0, 0.85, 0.7, 0.55)
+_SHARES = (1.0, 0.8, 0.6)
 
 
 def output_error(
@@ -51,15 +51,20 @@ def output_error(
     rows = seen.rows * t.astype(np.float32)
     scheme = recipe.activations[_root(candidate.value, recipe)].scheme
     low, high = float((seen.low * t).min()), float((seen.high * t).max())
-    ranges = [QParams.from_range(scheme, low * share, high * share) for share in _SHARES]
-    return min(sum(_relative(seen, w, q.fake_quantize(rows) @ r) for w, r in pairs) for q in ranges)
+    inputs = [QParams.from_range(scheme, low * share, high * share).fake_quantize(rows) for share in _SHARES]
+    errors = [_relative(seen, w, [x @ r for x in inputs]) for w, r in pairs]
+    return float(np.sum(errors, axis=0).min())
 
 
-def _relative(seen: ChannelStats, weight: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+def _relative(
+    seen: ChannelStats, weight: NDArray[np.float32], found: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float64]:
+    """Error of each of `found`, relative to what it should be."""
     right = seen.rows @ weight
-    power = np.square(right).sum(axis=1, dtype=np.float64)
-    error = np.square(found - right).sum(axis=1, dtype=np.float64)
-    return float(relative_shares(seen.shares, power) @ error) / max(float(seen.shares @ power), _TINY)
+    power = np.einsum("nm,nm->n", right, right).astype(np.float64)
+    places = relative_shares(seen.shares, power) / max(float(seen.shares @ power), _TINY)
+    errors = (other - right for other in found)
+    return np.asarray([places @ np.einsum("nm,nm->n", error, error) for error in errors])
 
 
 def _root(name: str, recipe: Recipe) -> str:

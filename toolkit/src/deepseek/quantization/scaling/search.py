@@ -10,7 +10,7 @@ from deepseek.quantization.scaling.noise import Noise, Vector
 
 __all__ = ["choose"]
 
-_GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
+_GRID = (0.0, 0.5, 1.0)
 _LARGEST = 1e4
 """Factors stay between its inverse and it, relative to their geometric mean: float32 keeps its precision."""
 
@@ -24,7 +24,7 @@ def choose(noise: Noise, least_gain: float) -> Vector | None:
     """
     unchanged = noise(np.ones(len(noise.ranges)))
     tried = {(a, b): noise(_factors(noise, a, b)) for a, b in product(_GRID, _GRID) if a or b}
-    step = 0.125
+    step = 0.25
     while step > 0.05:
         a, b = min(tried, key=tried.__getitem__)
         for near in ((a + step, b), (a - step, b), (a, b + step), (a, b - step)):

@@ -18,8 +18,8 @@ class Variables:
     """A union-find forest over numbered variables; those tied to variable 0 cannot be chosen."""
 
     def __init__(self) -> None:
-        self._parent = [0]
-        self._reasons: dict[int, str] = {}
+        self._parent: Ids = np.zeros(1, np.intp)
+        self._reasons: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._parent)
@@ -27,39 +27,40 @@ class Variables:
     def fresh(self, shape: tuple[int, ...]) -> Ids:
         """New variables, all independent."""
         start, count = len(self._parent), int(np.prod(shape))
-        self._parent.extend(range(start, start + count))
-        return np.arange(start, start + count).reshape(shape)
+        new = np.arange(start, start + count)
+        self._parent = np.concatenate([self._parent, new])
+        return new.reshape(shape)
 
     def unify(self, first: Ids, second: Ids) -> Ids:
         """Make two arrays of variables equal where they broadcast onto each other; the broadcast array."""
         a, b = np.broadcast_arrays(first, second)
-        if a is not b:
-            for x, y in zip(a.reshape(-1).tolist(), b.reshape(-1).tolist(), strict=True):
-                self._join(x, y)
+        pairs = np.stack([self.roots(a).reshape(-1), self.roots(b).reshape(-1)], axis=1)
+        for x, y in np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).tolist():
+            self._join(x, y)
         return a
 
     def fix(self, ids: Ids, reason: str) -> None:
         """Set variables to 1; the first reason given is kept."""
-        for x in ids.reshape(-1).tolist():
-            root = self._find(x)
-            if root:
-                self._reasons.setdefault(x, reason)
-                self._join(root, 0)
+        roots = self.roots(ids)
+        if roots.any():
+            self._reasons.setdefault(reason)
+            self._parent[roots] = 0
 
     def roots(self, ids: Ids) -> Ids:
         """Each variable as the smallest one equal to it; 0 for what is fixed."""
-        return np.asarray([self._find(x) for x in ids.reshape(-1).tolist()], np.intp).reshape(ids.shape)
+        found: Ids = np.asarray(self._parent[ids])
+        while True:
+            above = self._parent[found]
+            if np.array_equal(above, found):
+                break
+            found = above
+        self._parent[ids] = found
+        return found
 
     def reasons(self) -> list[str]:
         """Why variables are fixed, each reason once, in the order they were met."""
-        return list(dict.fromkeys(self._reasons.values()))
-
-    def _find(self, x: int) -> int:
-        while self._parent[x] != x:
-            self._parent[x] = self._parent[self._parent[x]]
-            x = self._parent[x]
-        return x
+        return list(self._reasons)
 
     def _join(self, x: int, y: int) -> None:
-        a, b = self._find(x), self._find(y)
+        a, b = self.roots(np.asarray([x, y])).tolist()
         self._parent[max(a, b)] = min(a, b)

@@ -11,6 +11,7 @@ from deepseek.quantization.precision import Precision
 from deepseek.quantization.recipe import QuantizationRecipe
 from deepseek.quantization.search.bench import Bench, Scored
 from deepseek.quantization.search.budget import Budget, Score
+from deepseek.quantization.search.effort import Effort
 from deepseek.quantization.search.journal import Journal, kept
 from deepseek.quantization.search.judge import Evaluate
 from deepseek.quantization.search.ladder import LADDER, Rung
@@ -24,9 +25,6 @@ from deepseek_core.options import Progress
 
 __all__ = ["auto"]
 
-_WORTHWHILE = 0.1
-"""Share of the noise below which it is not worth long work: without it, half a decibel less."""
-
 
 def auto(
     model: QuantizedModel | str | Path,
@@ -37,6 +35,7 @@ def auto(
     evaluate: Evaluate | None = None,
     resume: str | Path | None = None,
     ladder: Sequence[Rung] = LADDER,
+    effort: Effort = Effort.STANDARD,
     registry: Registry | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
@@ -51,11 +50,12 @@ def auto(
     Args:
         model: float model, or a path to an ONNX file.
         samples: calibration feeds.
-        budget: where to stop; without limits every rung is tried.
+        budget: where to stop; without limits `effort` says where.
         recipe: where to start: precision, targets, seed, calibrator and steps to have in any case.
         evaluate: the user's measure of a model, higher is better.
         resume: folder for the results of finished trials, written as they come; what is there is not tried again.
         ladder: what to try, in order.
+        effort: what is tried, and from which noise on nothing more is. A budget that is not met has everything tried.
 
     Returns:
         The best found; `shortfall` says what of the budget it misses.
@@ -78,14 +78,14 @@ def auto(
             registry=registry,
             progress=progress,
         )
-        return _Climb(bench, budget, progress).run(ladder)
+        return _Climb(bench, budget, effort, progress).run(ladder)
 
 
 class _Climb:
     """One search: the best so far, the one that `evaluate` likes most, and the account of how they were found."""
 
-    def __init__(self, bench: Bench, budget: Budget, progress: Progress | None) -> None:
-        self._bench, self._budget, self._progress = bench, budget, progress
+    def __init__(self, bench: Bench, budget: Budget, effort: Effort, progress: Progress | None) -> None:
+        self._bench, self._budget, self._effort, self._progress = bench, budget, effort, progress
         self._trials: list[Trial] = []
         self._reference: float | None = None
         self._best: Scored
@@ -97,8 +97,10 @@ class _Climb:
         self._reference = self._bench.value(None) if asked else None
         self._best = self._valued(self._bench.score(self._bench.recipe))
         self._trials.append(Trial("plain", "as given", self._best.seconds, None, self._best.score, "start"))
-        for number, rung in enumerate(ladder):
-            if self._is_met:
+        first = [rung for rung in ladder if self._effort.covers(rung.effort)]
+        rest = [rung for rung in ladder if rung not in first] if self._budget.is_limited else []
+        for number, rung in enumerate((*first, *rest)):
+            if self._is_done:
                 break
             self._tell(rung.name, (number + 1) / (len(ladder) + 2))
             self._try(rung)
@@ -131,12 +133,16 @@ class _Climb:
     def _is_met(self) -> bool:
         return self._budget.is_limited and self._budget.shortfall(self._best.score, self._reference) is None
 
+    @property
+    def _is_done(self) -> bool:
+        """Whether the budget is met, or, without one, noise is low enough."""
+        return self._is_met if self._budget.is_limited else self._best.score.fidelity.sqnr >= self._effort.enough
+
     def _try(self, rung: Rung) -> None:
         found: list[tuple[str, Scored]] = []
-        share = self._share_of_weights() if rung.of_weights else 1.0
-        if share < _WORTHWHILE:
-            words = f"not tried: weights make {max(share, 0.0):.0%} of the noise"
-            self._trials.append(Trial(rung.name, "", 0.0, self._best.score, None, words))
+        futile = self._futile(rung)
+        if futile is not None:
+            self._trials.append(Trial(rung.name, "", 0.0, self._best.score, None, f"not tried: {futile}"))
             return
         for what, recipe in rung.variants(self._best.recipe):
             try:
@@ -156,6 +162,13 @@ class _Climb:
             self._trials.append(
                 Trial(rung.name, what, scored.seconds, before.score, score, "kept" if kept else "dropped")
             )
+
+    def _futile(self, rung: Rung) -> str | None:
+        """Why a rung cannot help enough, where that is known without trying it."""
+        if rung.of_activations and not self._bench.work(self._best.recipe).recipe().activations:
+            return "no activation is quantized"
+        share = self._share_of_weights() if rung.of_weights else 1.0
+        return f"weights make {max(share, 0.0):.0%} of the noise" if share < self._effort.worthwhile else None
 
     def _share_of_weights(self) -> float:
         """How much of the noise would go if weights were exact."""

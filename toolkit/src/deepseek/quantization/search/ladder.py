@@ -1,4 +1,4 @@
-"""What `auto` tries, cheapest first."""
+"""What `auto` tries, in the order of what it usually buys for its time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from deepseek.quantization.recipe import QuantizationRecipe
+from deepseek.quantization.search.effort import Effort
 from deepseek.quantization.steps import STEPS, StepSpec
 from deepseek_core import CalibratorSpec
 
@@ -29,6 +30,9 @@ ORDER = (
 )
 """Where a step belongs in a recipe: function-preserving ones first, choices of codes late, what mends errors last."""
 
+_UNCHECKED = {"check": False}
+"""Candidates are judged here; the step need not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rung:
@@ -39,12 +43,16 @@ class Rung:
         steps: variants, each of steps to add (or to replace those of the same name).
         calibrators: variants that change the calibrator of every activation.
         of_weights: all it can remove is what weights contribute to the noise; not tried where that is little.
+        of_activations: all it changes is how activations become codes; not tried where none does.
+        effort: the least at which it is tried; with less, only when nothing else meets the budget.
     """
 
     name: str
     steps: tuple[tuple[StepSpec, ...], ...] = ()
     calibrators: tuple[CalibratorSpec, ...] = ()
     of_weights: bool = False
+    of_activations: bool = False
+    effort: Effort = Effort.QUICK
 
     def variants(self, recipe: QuantizationRecipe) -> Iterator[tuple[str, QuantizationRecipe]]:
         """(variant in words, recipe) of each variant that differs from `recipe`; steps not installed are left out."""
@@ -60,20 +68,26 @@ class Rung:
 LADDER: tuple[Rung, ...] = (
     Rung(
         "calibrator",
-        calibrators=(
-            CalibratorSpec("mse"),
-            CalibratorSpec("minmax"),
-            CalibratorSpec("percentile", (("percentile", 99.99),)),
-            CalibratorSpec("entropy"),
-        ),
+        calibrators=(CalibratorSpec("minmax"), CalibratorSpec("percentile", (("percentile", 99.99),))),
+        of_activations=True,
     ),
-    Rung("equalize", ((StepSpec("equalize"),),)),
-    Rung("smooth", ((StepSpec("smooth"),),)),
-    Rung("ranges", ((StepSpec("ranges"),),)),
-    Rung("learn_rounding", ((StepSpec("fewer_samples"), StepSpec("learn_rounding")),), of_weights=True),
-    Rung("correct_bias", ((StepSpec("correct_bias"),),)),
+    Rung(
+        "calibrator",
+        calibrators=(CalibratorSpec("mse"), CalibratorSpec("entropy")),
+        of_activations=True,
+        effort=Effort.THOROUGH,
+    ),
+    Rung("equalize", ((StepSpec("equalize", _UNCHECKED),),), effort=Effort.THOROUGH),
+    Rung("smooth", ((StepSpec("smooth", _UNCHECKED),),), of_activations=True),
+    Rung("ranges", ((StepSpec("ranges"),),), of_activations=True),
+    Rung(
+        "learn_rounding",
+        ((StepSpec("fewer_samples"), StepSpec("learn_rounding")),),
+        of_weights=True,
+        effort=Effort.STANDARD,
+    ),
+    Rung("correct_bias", ((StepSpec("correct_bias"),),), effort=Effort.THOROUGH),
 )
-"""Cheapest first."""
 
 
 def with_step(recipe: QuantizationRecipe, spec: StepSpec) -> QuantizationRecipe:

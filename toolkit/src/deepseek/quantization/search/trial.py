@@ -6,12 +6,13 @@ from collections.abc import Collection
 from dataclasses import replace
 from itertools import islice
 
+from deepseek.quantization.notes import Note
 from deepseek.quantization.search.fidelity import Fidelity
 from deepseek.quantization.search.judge import Judge
 from deepseek.quantization.work import Work
 from deepseek_core import Feeds
 
-__all__ = ["spread", "trial"]
+__all__ = ["better", "spread", "trial"]
 
 
 def spread(samples: Collection[Feeds], at_most: int) -> list[Feeds]:
@@ -32,3 +33,12 @@ def trial(before: Work, after: Work, at_most: int) -> tuple[Fidelity, Fidelity]:
     judge = Judge(before.origin, second, None, before.registry)
     old, new = (judge.fidelity(replace(w, samples=first, calibration=None).quantized()) for w in (before, after))
     return old, new
+
+
+def better(before: Work, after: Work, step: str, at_most: int) -> Work:
+    """The state whose outputs are nearer to the float ones, with a note by `step` on both; see `trial`."""
+    old, new = trial(before, after, at_most)
+    kept = after if new.noise < old.noise else before
+    text = "kept: outputs get better" if kept is after else "left out: outputs get worse"
+    figures = {"snr_before_db": old.sqnr, "snr_after_db": new.sqnr}
+    return replace(kept, log=(*kept.log, Note(step, "", text, figures)))

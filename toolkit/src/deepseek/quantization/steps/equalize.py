@@ -11,8 +11,9 @@ from deepseek.quantization.scaling import freedom, groups, rescale
 from deepseek.quantization.scaling.observe import observe
 from deepseek.quantization.scaling.predict import predictor
 from deepseek.quantization.scaling.search import choose
-from deepseek.quantization.search.trial import trial
+from deepseek.quantization.search.trial import better, spread
 from deepseek.quantization.work import Work
+from deepseek_core import Granularity
 from deepseek_core.errors import ConfigError
 
 __all__ = ["Equalize"]
@@ -32,13 +33,15 @@ class Equalize:
 
     Attributes:
         least_gain: share of a group's predicted noise that must go for its factors to be kept.
-        rounds: at most; with one scale per weight tensor, neighbouring groups depend on each other.
-        samples: calibration samples that the outputs are judged on, spread evenly.
+        rounds: at most, where weights have one scale per tensor, so that neighbouring groups depend on each other.
+        samples: calibration samples that are looked at, and that the outputs are judged on, spread evenly.
+        check: leave the network as it was where its outputs on calibration samples get worse.
     """
 
     least_gain: float = 0.05
     rounds: int = 3
     samples: int = 32
+    check: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.least_gain < 1 or self.rounds < 1 or self.samples < 1:
@@ -49,24 +52,23 @@ class Equalize:
 
     def __call__(self, work: Work) -> Work:
         done = work
-        for _ in range(self.rounds):
+        coupled = any(e.scheme.granularity is Granularity.PER_TENSOR for e in work.recipe().weights.values())
+        for _ in range(self.rounds if coupled else 1):
             changed = self._round(done)
             if changed is done:
                 break
             done = changed
         if done is work:
             return work
-        old, new = trial(work, done, self.samples)
-        figures = {"snr_before_db": old.sqnr, "snr_after_db": new.sqnr}
-        if not new.noise < old.noise:
-            return replace(work, log=(*work.log, Note("equalize", "", "left out: outputs get worse", figures)))
-        return replace(done, log=(*work.log, Note("equalize", "", "channels equalized", figures)))
+        done = replace(done, log=(*work.log, Note("equalize", "", "channels equalized")))
+        return better(work, done, "equalize", self.samples) if self.check else done
 
     def _round(self, work: Work) -> Work:
         found = freedom(work.model)
         candidates = groups(found)
         shapes = {name: ids.shape for group in candidates for name, ids in group.values.items()}
-        stats = observe(work.model, shapes, work.samples, work.registry, seed=work.seed, progress=work.progress)
+        few = spread(work.samples, self.samples)
+        stats = observe(work.model, shapes, few, work.registry, seed=work.seed, progress=work.progress)
         recipe = work.recipe()
         factors = np.ones(found.count)
         for number, group in enumerate(candidates):

@@ -24,8 +24,8 @@ class LearnRounding:
         compensation: steps, at most, towards the weight that makes up for the noise of earlier layers; how many are
             taken, held-out samples say.
         bias: let biases make up for the mean of the error.
-        sweeps: over the codes of a layer, at most, behind error feedback.
-        refits: of the scales to the codes.
+        sweeps: over the codes of a layer, at most, behind error feedback; 8-bit codes do without.
+        refits: of the scales to the codes; likewise.
         stages: at most this many groups of layers, each seeing what was decided before it; 0 for one a layer.
         rows: places in the samples to look at for each number that a unit sums over.
     """
@@ -33,10 +33,10 @@ class LearnRounding:
     ranges: bool = True
     compensation: int = 8
     bias: bool = True
-    sweeps: int = 2
-    refits: int = 2
+    sweeps: int = 1
+    refits: int = 1
     stages: int = 0
-    rows: int = 16
+    rows: int = 8
 
     def __call__(self, work: Work) -> Work:
         if min(self.compensation, self.sweeps, self.refits, self.stages) < 0 or self.rows < 1:

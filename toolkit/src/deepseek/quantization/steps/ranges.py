@@ -19,6 +19,7 @@ from deepseek_core.errors import ConfigError
 __all__ = ["Ranges"]
 
 _KINDS = ("logits", "other", "layer")
+_JUDGED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,14 @@ class Ranges:
     feeds a Softmax, layers with weights, and other readers are judged apart.
 
     Attributes:
-        methods: calibrators to start from, beside the recipe's own; `entropy` is allowed, and slow.
+        methods: calibrators to start from, beside the recipe's own; `mse` and `entropy` are allowed, and slower.
         least_gain: share of the error that must go for a range to be proposed.
-        samples: calibration samples that the outputs are judged on, spread evenly.
+        samples: calibration samples that are looked at, spread evenly; outputs are judged on 16 of them at most.
     """
 
-    methods: tuple[str, ...] = ("minmax", "mse", "percentile")
+    methods: tuple[str, ...] = ("minmax", "percentile")
     least_gain: float = 0.02
-    samples: int = 16
+    samples: int = 32
 
     def __post_init__(self) -> None:
         if not 0 <= self.least_gain < 1 or self.samples < 1:
@@ -56,8 +57,9 @@ class Ranges:
 
     def __call__(self, work: Work) -> Work:
         work = work.calibrated()
-        proposals = list(self._proposals(work))
-        judge = Judge(work.origin, spread(work.samples, self.samples), None, work.registry)
+        few = spread(work.samples, self.samples)
+        proposals = list(self._proposals(replace(work, samples=few)))
+        judge = Judge(work.origin, spread(few, _JUDGED), None, work.registry)
         best = judge.fidelity(work.quantized())
         for kind in _KINDS:
             mine = {name: spec for own, name, spec, _ in proposals if own == kind}

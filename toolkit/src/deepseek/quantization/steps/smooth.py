@@ -15,7 +15,7 @@ from deepseek.quantization.scaling.output import output_error
 from deepseek.quantization.scaling.predict import predictor
 from deepseek.quantization.scaling.products import Products, products
 from deepseek.quantization.scaling.search import choose
-from deepseek.quantization.search.trial import trial
+from deepseek.quantization.search.trial import better, spread
 from deepseek.quantization.work import Work
 from deepseek_core import Recipe
 from deepseek_core.errors import ConfigError
@@ -37,13 +37,15 @@ class Smooth:
         least_gain: share of the output error that must go for factors to be kept.
         insert: allow new Mul nodes.
         insert_gain: the share that must go for a new node.
-        samples: calibration samples that the outputs of the network are judged on in the end, spread evenly.
+        samples: calibration samples that are looked at, and that the outputs are judged on, spread evenly.
+        check: leave the network as it was where its outputs on calibration samples get worse.
     """
 
     least_gain: float = 0.05
     insert: bool = True
     insert_gain: float = 0.3
     samples: int = 32
+    check: bool = True
 
     def __post_init__(self) -> None:
         if not (0 <= self.least_gain < 1 and 0 <= self.insert_gain < 1 and self.samples >= 1):
@@ -56,7 +58,8 @@ class Smooth:
         recipe, found = work.recipe(), freedom(work.model)
         candidates = [c for c in products(work.model, recipe, found) if self.insert or not c.needs_node]
         shapes = {name: ids.shape for c in candidates for name, ids in c.group.values.items()}
-        stats = observe(work.model, shapes, work.samples, work.registry, seed=work.seed, progress=work.progress)
+        few = spread(work.samples, self.samples)
+        stats = observe(work.model, shapes, few, work.registry, seed=work.seed, progress=work.progress)
         factors, inserted, notes = np.ones(found.count), [], []
         for number, candidate in enumerate(candidates):
             work.progress("smoothing activations", number / len(candidates))
@@ -74,12 +77,8 @@ class Smooth:
         model = rescale(work.model, found, factors)
         for candidate, vector in inserted:
             insert_factors(model, candidate.value, candidate.nodes, vector)
-        done = work.with_model(model)
-        old, new = trial(work, done, self.samples)
-        figures = {"snr_before_db": old.sqnr, "snr_after_db": new.sqnr}
-        if not new.noise < old.noise:
-            return replace(work, log=(*work.log, Note("smooth", "", "left out: outputs get worse", figures)))
-        return replace(done, log=(*work.log, *notes, Note("smooth", "", f"{len(notes)} tensors smoothed", figures)))
+        done = replace(work.with_model(model), log=(*work.log, *notes))
+        return better(work, done, "smooth", self.samples) if self.check else done
 
     def _chosen(
         self, candidate: Products, work: Work, recipe: Recipe, stats: Mapping[str, ChannelStats]

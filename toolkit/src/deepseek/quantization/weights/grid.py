@@ -86,11 +86,24 @@ class Grid:
         params = QParams(self.params.scheme, rounded.reshape(self.params.scale.shape), self.params.zero_point)
         return replace(self, params=params, scale=rounded[self.owner].astype(np.float64))
 
+    def covering(self, weight: Float) -> Self:
+        """The grid with scales that are wide enough for every value of a weight [G, M, K]; none gets narrower."""
+        if self.bounds is None:
+            return self
+        starts = np.arange(0, weight.shape[2], self.span)
+        ends = (np.minimum.reduceat(weight, starts, axis=2), np.maximum.reduceat(weight, starts, axis=2))
+        reach = [bound - self.zero for bound in self.bounds]
+        wanted = [end / np.where(codes == 0, np.inf, codes) for end, codes in zip(ends, reach, strict=True)]
+        scale = self.params.scale.reshape(-1).astype(np.float64)
+        np.maximum.at(scale, self.owner.reshape(-1), np.maximum(*wanted).reshape(-1))
+        return self.with_scale(scale[self.owner])
+
     def _nearest(self, values: Float, scale: Float, zero: Float) -> Float:
         if self.bounds is None:
             return _float_codes(values / scale, self.params.scheme) * scale
         steps = np.rint(values / scale)
-        np.clip(steps, self.bounds[0] - zero, self.bounds[1] - zero, out=steps)
+        np.maximum(steps, self.bounds[0] - zero, out=steps)  # np.clip costs more than either
+        np.minimum(steps, self.bounds[1] - zero, out=steps)
         return np.asarray(steps * scale)
 
     def codes(self, weight: Float) -> QuantizedWeight:

@@ -21,7 +21,7 @@ __all__ = ["Method", "Solution", "solve"]
 Float = NDArray[np.float64]
 
 _FEW_BITS = 6
-"""Wider codes gain nothing that counts from ranges that cut weights off."""
+"""Wider codes gain nothing that counts from ranges that cut weights off, or from descent behind error feedback."""
 _BIAS_ROOM = 2.0**30
 """Steps of its int32 that the largest bias may take; as in `deepseek_core.quantize`."""
 
@@ -33,8 +33,8 @@ class Method:
     Attributes:
         ranges: search scales first.
         feedback: round column by column, handing errors on (GPTQ); otherwise to nearest.
-        sweeps: of coordinate descent behind that, at most.
-        refits: of the scales, each followed by descent.
+        sweeps: of coordinate descent behind that, at most; over codes of few bits.
+        refits: of the scales, each followed by descent; likewise.
         compensation: steps towards the weight that makes up for earlier noise, at most.
         bias: let the bias make up for the mean error.
         shrink: of correlations towards none; negative for what the samples say.
@@ -97,6 +97,8 @@ def solve(measured: Measured, method: Method) -> Solution:
 def _rounded(objective: Objective, grid: Grid, method: Method, least: Float) -> tuple[Float, Grid]:
     """Each output takes the scales that suit it; then codes and scales give way to each other."""
     found, grid = _chosen(objective, _tried(objective, grid, method, least), method)
+    if grid.params.scheme.dtype.bits > _FEW_BITS:
+        return found, grid
     found = descend(objective, found, grid, method.sweeps)
     for _ in range(method.refits):
         moved, other = refit(objective, found, grid, least)
@@ -107,7 +109,9 @@ def _rounded(objective: Objective, grid: Grid, method: Method, least: Float) -> 
 
 def _tried(objective: Objective, grid: Grid, method: Method, least: Float) -> list[Grid]:
     """The full ranges, those that suit rounding to nearest, and those between: handed-on errors want room."""
-    if not method.ranges or grid.params.scheme.dtype.bits > _FEW_BITS:
+    if grid.params.scheme.dtype.bits > _FEW_BITS:
+        return [grid.covering(objective.target)]
+    if not method.ranges:
         return [grid]
     narrow = searched(objective.target, np.einsum("gkk->gk", objective.h), grid, least)
     if not method.feedback:

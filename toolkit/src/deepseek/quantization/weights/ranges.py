@@ -11,7 +11,7 @@ __all__ = ["searched"]
 
 Float = NDArray[np.float64]
 
-_SHARES = np.linspace(1.0, 0.4, 31)
+_SHARES = np.linspace(1.0, 0.4, 21)
 
 
 def searched(weight: Float, power: Float, grid: Grid, least: Float) -> Grid:

@@ -1,0 +1,31 @@
+"""How far the search for a recipe goes where no budget tells it when to stop."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+__all__ = ["Effort"]
+
+
+class Effort(StrEnum):
+    """The more effort, the more is tried, and the less noise counts as none."""
+
+    QUICK = "quick"
+    STANDARD = "standard"
+    THOROUGH = "thorough"
+
+    def covers(self, other: Effort) -> bool:
+        """Whether what takes the effort `other` is made at this one."""
+        order = list(Effort)
+        return order.index(self) >= order.index(other)
+
+    @property
+    def enough(self) -> float:
+        """Output SQNR in dB from which on nothing more is tried; 40 dB is noise of a hundredth of the amplitude."""
+        return {Effort.QUICK: 30.0, Effort.STANDARD: 40.0, Effort.THOROUGH: math.inf}[self]
+
+    @property
+    def worthwhile(self) -> float:
+        """Share of the noise below which it is not worth long work; without a fifth, noise is 1 dB less."""
+        return {Effort.QUICK: 0.4, Effort.STANDARD: 0.2, Effort.THOROUGH: 0.05}[self]
