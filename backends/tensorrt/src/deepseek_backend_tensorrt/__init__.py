@@ -1,0 +1,5 @@
+"""NVIDIA GPUs through TensorRT: a DeepSeek backend."""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

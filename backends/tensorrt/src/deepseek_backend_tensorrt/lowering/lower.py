@@ -1,0 +1,65 @@
+"""The whole way: kernels as chosen, biases in float, sums fused, precisions, opset, bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from deepseek_backend_tensorrt.lowering.bias import float_biases
+from deepseek_backend_tensorrt.lowering.half import to_half
+from deepseek_backend_tensorrt.lowering.opset import lower_opset
+from deepseek_backend_tensorrt.lowering.residual import fuse_residuals
+from deepseek_backend_tensorrt.lowering.unquantize import unquantize
+from deepseek_core import QuantizedModel
+from deepseek_core.errors import BackendError
+
+__all__ = ["Lowering", "lower"]
+
+_LARGEST = (1 << 31) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """What to make of a model.
+
+    Attributes:
+        opset: newest opset that the parser reads.
+        typed: precisions are in the graph; otherwise flags of the builder say them.
+        half: float units run in float16.
+        plain: names of quantized units that run in float all the same.
+    """
+
+    opset: int = 21
+    typed: bool = True
+    half: bool = False
+    plain: Collection[str] = ()
+
+
+def lower(model: QuantizedModel, lowering: Lowering) -> bytes:
+    """An ONNX file whose nodes keep the names of the model's.
+
+    Raises:
+        BackendError: the model does not fit the parser's opset, or an ONNX file.
+    """
+    result = model.clone()
+    unquantize(result, lowering.plain)
+    float_biases(result.graph)
+    fuse_residuals(result)
+    if lowering.half and lowering.typed:
+        to_half(result.graph)
+    lower_opset(result.model, lowering.opset)
+    _drop_unused(result.graph)
+    size = sum(value.const_value.nbytes for value in result.graph.initializers.values() if value.const_value)
+    if size > _LARGEST:
+        raise BackendError(
+            f"the constants take {size:,} bytes, an ONNX file ends at 2 GiB", fix="place fewer units here"
+        )
+    return bytes(ir.to_proto(result.model).SerializeToString(deterministic=True))
+
+
+def _drop_unused(graph: ir.Graph) -> None:
+    for name, value in list(graph.initializers.items()):
+        if not value.uses() and not value.is_graph_output():
+            del graph.initializers[name]
