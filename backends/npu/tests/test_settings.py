@@ -29,16 +29,20 @@ def test_a_choice_leaves_fewer_candidates() -> None:
     assert {c.buffering for c in chosen.candidates()} == {"on", "off"}
 
 
-def test_limits_below_what_is_used_are_tried_unless_one_is_set() -> None:
-    limits = [settings.sram for settings in Settings.read({}, U55).tighter(200 * 1024)]
-    assert limits == sorted(limits)
-    assert all(0 < limit < 200 * 1024 for limit in limits)
-    assert not Settings.read({"sram": "64K"}, U55).tighter(200 * 1024)
+def test_less_memory_is_tried_unless_a_limit_is_set() -> None:
+    settings = Settings.read({}, U55).below(200 * 1024)
+    assert settings is not None
+    assert 0 < settings.sram < 200 * 1024
+    assert Settings.read({}, U55).below(16) is None
+    assert Settings.read({"sram": "64K"}, U55).below(200 * 1024) is None
+    every = {"optimize": "size", "cascading": "on", "buffering": "on"}
+    assert Settings.read(every, U55).below(200 * 1024) is None
 
 
 def test_a_name_says_which_compilation_it_was() -> None:
     settings = Settings.read({}, U55)
-    for candidate in (*settings.candidates(), *settings.tighter(1 << 20)):
+    for candidate in (*settings.candidates(), settings.below(1 << 20)):
+        assert candidate is not None
         assert settings.named(candidate.name) == candidate
     assert settings.named("warp speed") is None
 

@@ -12,7 +12,7 @@ from deepseek_backend_npu.header import header
 from deepseek_backend_npu.lowering import Lowered, lower
 from deepseek_backend_npu.settings import AUTO, Settings
 from deepseek_backend_npu.tosa.serialize import serialize
-from deepseek_backend_npu.tuning import context, known, remember
+from deepseek_backend_npu.tuning import Attempt, best, context, explore, known, remember
 from deepseek_backend_npu.vela import Compiled, compile_graph
 from deepseek_backend_npu.versions import compiler_version
 from deepseek_core import Artifact, CompileOptions, QuantizedModel, Target, Tier
@@ -102,7 +102,7 @@ def _default(tosa: bytes, device: Device, settings: Settings) -> tuple[Compiled,
 
 
 def _fastest(tosa: bytes, name: str, settings: Settings, options: CompileOptions) -> tuple[Compiled, Settings]:
-    """The compilation with the fewest estimated cycles; of equals the one with less on-chip memory, then the first.
+    """The best compilation by the compiler's estimates; never worse than its defaults in cycles or on-chip memory.
 
     The choice is in the tuning cache, under the graph's hash: the next time one compilation is enough.
     """
@@ -112,34 +112,18 @@ def _fastest(tosa: bytes, name: str, settings: Settings, options: CompileOptions
         chosen = settings.named(known_name)
         if chosen is not None:
             return compile_graph(tosa, device, chosen), chosen
-    found = variations(tosa, device, settings, options)
-    compiled, chosen = min(found, key=lambda entry: (entry[0].estimate.cycles, entry[0].estimate.sram))
+    compiled, chosen = best(variations(tosa, device, settings, options))
     remember(where, signature, {chosen.name: compiled.estimate.seconds})
     return compiled, chosen
 
 
-def variations(
-    tosa: bytes, device: Device, settings: Settings, options: CompileOptions
-) -> list[tuple[Compiled, Settings]]:
-    """The compiler's defaults and what else the settings leave open; those that do not compile are left out.
+def variations(tosa: bytes, device: Device, settings: Settings, options: CompileOptions) -> list[Attempt]:
+    """The compiler's defaults and what else was tried.
 
     Raises:
         BackendError: none compiles.
     """
-    found: list[tuple[Compiled, Settings]] = []
-    refusal: BackendError | None = None
-    candidates = settings.candidates()
-    for position, candidate in enumerate(candidates):
-        options.progress("npu: compiling", position / len(candidates))
-        try:
-            found.append((compile_graph(tosa, device, candidate), candidate))
-        except BackendError as error:
-            refusal = refusal or error
-        if position == 0 and found:
-            candidates += settings.tighter(found[0][0].estimate.sram)
-    if refusal is not None and not found:
-        raise refusal
-    return found
+    return explore(lambda candidate: compile_graph(tosa, device, candidate), settings, options.progress)
 
 
 def _tier(device: Device, settings: Settings) -> Tier:

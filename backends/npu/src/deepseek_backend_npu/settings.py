@@ -16,8 +16,7 @@ _OBJECTIVES = ("performance", "size")
 _SWITCHES = ("on", "off")
 _TIERS = (AUTO, "emulated", "reference")
 _NAME = re.compile(r"(performance|size), cascading (on|off), buffering (on|off), (\d+) bytes")
-_SHARES = (35, 50, 65, 80)
-_LIMIT_STEP = 1024
+_ALIGNMENT = 16
 _UNITS = {"": 1, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
 
 
@@ -84,11 +83,11 @@ class Settings:
             found.append(replace(default, buffering="off"))
         return found
 
-    def tighter(self, used: int) -> list[Settings]:
-        """The same with limits below the `used` bytes of fast memory, where nothing limits it; sometimes faster."""
+    def below(self, used: int) -> Settings | None:
+        """The defaults with less fast memory than the `used` bytes; None where something limits it already."""
+        limit = used - _ALIGNMENT
         free = self.sram == 0 and AUTO in (self.optimize, self.cascading, self.buffering)
-        limits = [used * share // 100 // _LIMIT_STEP * _LIMIT_STEP for share in _SHARES] if free else []
-        return [replace(self.default(), sram=limit) for limit in limits if limit > 0]
+        return replace(self.default(), sram=limit) if free and limit > 0 else None
 
     @property
     def name(self) -> str:
