@@ -30,14 +30,16 @@ class Tally:
         if reference.shape != other.shape:
             self._noise = self.max_error = math.inf
             return
-        wanted, got = reference.astype(np.float64), other.astype(np.float64)
-        same = (wanted == got) | (np.isnan(wanted) & np.isnan(got))
-        with np.errstate(invalid="ignore"):
-            error = np.where(same, 0.0, np.abs(wanted - got))
-        error[np.isnan(error)] = math.inf
-        self._signal += float(np.square(wanted[np.isfinite(wanted)]).sum())
-        self._noise += float(np.square(error).sum())
-        self.max_error = max(self.max_error, float(error.max(initial=0.0)))
+        wanted, got = reference.astype(np.float64).reshape(-1), other.astype(np.float64).reshape(-1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = got - wanted
+            signal, noise = float(wanted @ wanted), float(error @ error)
+        if not (math.isfinite(signal) and math.isfinite(noise)):
+            signal, error = _finite(wanted, got)
+            noise = float(np.square(error).sum())
+        self._signal += signal
+        self._noise += noise
+        self.max_error = max(self.max_error, float(error.max(initial=0.0)), -float(error.min(initial=0.0)))
 
     def add_codes(self, ours: NDArray[Any], theirs: NDArray[Any]) -> None:
         """Count codes, where they compare."""
@@ -53,3 +55,12 @@ class Tally:
         if self._signal == 0.0 or math.isinf(self._noise):
             return -math.inf
         return 10 * math.log10(self._signal / self._noise)
+
+
+def _finite(wanted: NDArray[np.float64], got: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """Signal of the finite values, and absolute errors: none where both are NaN or the same infinity."""
+    same = (wanted == got) | (np.isnan(wanted) & np.isnan(got))
+    with np.errstate(invalid="ignore"):
+        error = np.where(same, 0.0, np.abs(wanted - got))
+    error[np.isnan(error)] = math.inf
+    return float(np.square(wanted[np.isfinite(wanted)]).sum()), error
