@@ -252,14 +252,16 @@ def test_weights_that_make_no_noise_are_not_worked_on() -> None:
     assert not RUNS
 
 
-@pytest.mark.parametrize(("enough", "tried"), [(10.0, 0), (90.0, len(TOYS))])
-def test_without_a_budget_little_noise_ends_the_search(
-    monkeypatch: pytest.MonkeyPatch, enough: float, tried: int
+@pytest.mark.parametrize(("enough", "long_work"), [(10.0, False), (90.0, True)])
+def test_without_a_budget_little_noise_is_not_worked_on_for_long(
+    monkeypatch: pytest.MonkeyPatch, enough: float, long_work: bool
 ) -> None:
     monkeypatch.setattr(Effort, "enough", enough)
     model = perceptron()
-    outcome = auto(model, samples_of(model), recipe=START, ladder=list(TOYS.values()))
-    assert len(outcome.trials) == 1 + tried
+    ladder = [TOYS["harmful"], replace(TOYS["helpful"], effort=Effort.STANDARD)]
+    trials = auto(model, samples_of(model), recipe=START, ladder=ladder).trials
+    assert ["harmful", "helpful"][: 1 + long_work] == RUNS
+    assert trials[2].verdict.endswith("dB are enough") is not long_work
 
 
 def test_more_effort_tries_more_and_a_budget_that_is_missed_tries_all() -> None:

@@ -64,8 +64,8 @@ class Quantizer:
             not be the calibration's.
         min_sqnr: least signal-to-noise ratio of the outputs, in dB.
         min_agreement: least share of equal top-1 decisions with the float network.
-        effort: of the search where no limit says when to stop: `quick`, `standard` or `thorough`. Each tries more than
-            the one before, and ends at less noise.
+        effort: of the search where no limit says when to stop: `quick`, `standard` or `thorough`, each of which tries
+            more than the one before.
         recipe: `auto` (default) searches for one, `plain` does without steps; else a `QuantizationRecipe` or its
             file, which decides everything but the model and the samples.
         config: settings of the result, as in the environment variable `DS_CONFIG`, over which it goes.

@@ -55,7 +55,7 @@ def auto(
         evaluate: the user's measure of a model, higher is better.
         resume: folder for the results of finished trials, written as they come; what is there is not tried again.
         ladder: what to try, in order.
-        effort: what is tried, and from which noise on nothing more is. A budget that is not met has everything tried.
+        effort: what is tried, and from which noise on no long work is. A budget that is not met has everything tried.
 
     Returns:
         The best found; `shortfall` says what of the budget it misses.
@@ -100,7 +100,7 @@ class _Climb:
         first = [rung for rung in ladder if self._effort.covers(rung.effort)]
         rest = [rung for rung in ladder if rung not in first] if self._budget.is_limited else []
         for number, rung in enumerate((*first, *rest)):
-            if self._is_done:
+            if self._is_met:
                 break
             self._tell(rung.name, (number + 1) / (len(ladder) + 2))
             self._try(rung)
@@ -133,11 +133,6 @@ class _Climb:
     def _is_met(self) -> bool:
         return self._budget.is_limited and self._budget.shortfall(self._best.score, self._reference) is None
 
-    @property
-    def _is_done(self) -> bool:
-        """Whether the budget is met, or, without one, noise is low enough."""
-        return self._is_met if self._budget.is_limited else self._best.score.fidelity.sqnr >= self._effort.enough
-
     def _try(self, rung: Rung) -> None:
         found: list[tuple[str, Scored]] = []
         futile = self._futile(rung)
@@ -165,6 +160,9 @@ class _Climb:
 
     def _futile(self, rung: Rung) -> str | None:
         """Why a rung cannot help enough, where that is known without trying it."""
+        sqnr = self._best.score.fidelity.sqnr
+        if rung.effort is not Effort.QUICK and sqnr >= self._effort.enough and not self._budget.is_limited:
+            return f"{sqnr:.1f} dB are enough"
         if rung.of_activations and not self._bench.work(self._best.recipe).recipe().activations:
             return "no activation is quantized"
         share = self._share_of_weights() if rung.of_weights else 1.0

@@ -22,10 +22,10 @@ class Effort(StrEnum):
 
     @property
     def enough(self) -> float:
-        """Output SQNR in dB from which on nothing more is tried; 40 dB is noise of a hundredth of the amplitude."""
-        return {Effort.QUICK: 30.0, Effort.STANDARD: 40.0, Effort.THOROUGH: math.inf}[self]
+        """Output SQNR in dB from which on no long work is tried; 40 dB is noise of a hundredth of the amplitude."""
+        return math.inf if self is Effort.THOROUGH else 40.0
 
     @property
     def worthwhile(self) -> float:
         """Share of the noise below which it is not worth long work; without a fifth, noise is 1 dB less."""
-        return {Effort.QUICK: 0.4, Effort.STANDARD: 0.2, Effort.THOROUGH: 0.05}[self]
+        return 0.05 if self is Effort.THOROUGH else 0.2
