@@ -16,6 +16,7 @@ import pytest
 
 from deepseek_core import errors, hookspecs
 from deepseek_core.cli.app import COMMANDS, app
+from deepseek_core.cli.cross_compile import command as cross_compile
 from deepseek_core.package import Package
 from deepseek_core.pipeline import compile as compile_model
 from deepseek_core.registry import REQUIRED, Backend
@@ -106,6 +107,8 @@ def test_console_lines_are_real(page: str, line: str) -> None:
     program, *arguments = shlex.split(line)
     if program == "deepseek":
         _parses(arguments)
+    elif program == "deepseek-cross-compile":
+        cross_compile.make_parser(click.Context(cross_compile, info_name=program)).parse_args(arguments)
     elif program == "make":
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         assert all(re.search(rf"^{target}:", makefile, re.M) for target in arguments if "=" not in target)

@@ -44,6 +44,7 @@ ORDER = (
     "files",
     "runtime",
     "pipeline",
+    "cross",
     "plan",
     "profile",
     "summary",

@@ -1,0 +1,114 @@
+"""`deepseek-cross-compile` over a backend that offers formats, and one that does not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import deepseek_backend_echo.plugin as echo
+from deepseek_core import hookimpl
+from deepseek_core.artifact import Artifact
+from deepseek_core.cli.cross_compile import main
+from deepseek_core.package import Package
+from deepseek_core.pipeline import quantize
+from deepseek_core.registry import Backend, Registry, discover
+
+
+@hookimpl
+def _capabilities(target):
+    return replace(discover().backend("echo").capabilities(target), formats=("text", "nothing"))
+
+
+@hookimpl
+def _cross_compile(model, target, format, options):
+    if format != "text":
+        return None
+    text = json.dumps([sorted(unit.op for unit in model.units()), options.optimize, dict(options.extra)])
+    proof = {"share": 0.5, "units": 2, "missed": {"slow": "reads float32"}, "opaque": {}, "source": "test"}
+    return Artifact(target, text.encode(), format, {"textc": "1.2"}, report={"int8": proof})
+
+
+@pytest.fixture
+def offers(monkeypatch) -> None:
+    """Echo, as if it offered two formats, one of which it does not give."""
+    hooks = {name: getattr(echo, name) for name in dir(echo) if name.startswith("deepseek_")}
+    hooks |= {"deepseek_capabilities": _capabilities, "deepseek_cross_compile": _cross_compile}
+    found = Registry([Backend(SimpleNamespace(**hooks))])
+    monkeypatch.setattr("deepseek_core.registry.discover", lambda: found)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cross")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")],
+        "model",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 3])],
+        [numpy_helper.from_array(np.ones((4, 3), np.float32), "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), folder / "m.onnx")
+    samples = [{"x": np.arange(8, dtype=np.float32).reshape(2, 4)}]
+    Package(quantize(folder / "m.onnx", samples, targets=["echo"])).save(folder / "m.ds")
+    return folder / "m.ds"
+
+
+def _arguments(model: Path, output: Path, *more: str) -> list[str]:
+    return ["--target", "echo:v1", "--model", str(model), "--output", str(output), *more]
+
+
+@pytest.mark.usefixtures("offers")
+def test_the_image_is_what_the_backend_gives(model, tmp_path, capfd) -> None:
+    out = tmp_path / "image"
+    assert main(_arguments(model, out, "--set", "echo.speed=fast", "--min-int8", "0.9", "--json")) == 0
+    answer = json.loads(capfd.readouterr().out)
+    assert answer["format"] == "text"
+    assert answer["bytes"] == out.stat().st_size
+    assert answer["toolchain"] == {"textc": "1.2"}
+    assert "MatMul" in out.read_text()
+    assert json.loads(out.read_text())[1:] == [1, {"speed": "fast", "min_int8": "0.9"}]
+
+
+@pytest.mark.usefixtures("offers")
+def test_people_read_what_runs_on_codes_and_what_does_not(model, tmp_path, capfd) -> None:
+    assert main(_arguments(model, tmp_path / "image")) == 0
+    out = capfd.readouterr().out
+    assert "50.0 % of 2 quantized units run on codes" in out
+    assert "not slow: reads float32" in out
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--format", "elf"), "does not offer format 'elf' (formats: text, nothing)"),
+        (("--format", "nothing"), "offers format 'nothing' and gives nothing"),
+        (("--set", "cpu.kernels=int8"), "is for none of the chosen backends"),
+        (("--target", "echo:v9"), "has no target 'echo:v9'"),
+        (("--min-int8", "2"), "2"),
+    ],
+)
+@pytest.mark.usefixtures("offers")
+def test_what_cannot_be_is_one_line(model, tmp_path, capfd, more, said) -> None:
+    assert main(_arguments(model, tmp_path / "image", *more)) == 2
+    err = capfd.readouterr().err
+    assert said in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "image").exists()
+
+
+def test_a_backend_without_formats_says_so(model, tmp_path, capfd) -> None:
+    assert main(_arguments(model, tmp_path / "image")) == 2
+    assert "echo:v1 does not offer an image (formats: none)" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("offers")
+def test_a_unit_that_does_not_run_there_is_named(filled, tmp_path, capfd) -> None:
+    assert main(_arguments(filled / "model.ds", tmp_path / "image")) == 2
+    assert "units run on no chosen target" in capfd.readouterr().err
