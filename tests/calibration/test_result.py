@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from deepseek_core.calibration import Calibration, TensorStats
+from deepseek_core import CalibratorSpec, DType, QuantScheme, TensorRecipe
+from deepseek_core.calibration import Calibration, TensorStats, activation_qparams
+from deepseek_core.calibration.mse import Mse
 from deepseek_core.errors import CalibrationError
 
 
@@ -166,3 +168,27 @@ def test_an_interrupted_save_keeps_the_old_file(calibration, tmp_path, monkeypat
         Calibration().save(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["c.npz"]
+
+
+def test_calibrators_of_the_core_are_asked_once_and_a_backends_each_time(calibration, monkeypatch):
+    asked = []
+
+    class Own:
+        def range(self, stats, scheme):
+            asked.append("own")
+            return -1.0, 1.0
+
+    known = Mse.range
+    monkeypatch.setattr(Mse, "range", lambda *given: (asked.append("mse"), known(*given))[1])
+    scheme = QuantScheme(DType.UINT8)
+    names = [name for name in calibration if calibration[name].count]
+    for name in names:
+        mse = TensorRecipe(scheme, CalibratorSpec("mse"))
+        first, second = (calibration.qparams(name, mse) for _ in range(2))
+        assert first.equals(second)
+        assert first.equals(activation_qparams(calibration[name], mse))
+    assert asked.count("mse") == 2 * len(names)
+    for _ in range(2):
+        own = TensorRecipe(scheme, CalibratorSpec("npu:own"))
+        assert calibration.range(names[0], own, {"npu:own": Own}) == (-1.0, 1.0)
+    assert asked.count("own") == 2

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from deepseek_backend_cpu import compiler
+from deepseek_backend_cpu import compiler, saturation
 from deepseek_backend_cpu.host import architecture, features, runtime_version
 from deepseek_core import CompileOptions, Target
 from deepseek_core.errors import BackendError, ConfigError
@@ -61,6 +61,22 @@ def test_without_a_search_every_integer_kernel_is_taken(cpu, perceptron) -> None
     artifact = cpu.backend.compile(perceptron, cpu.target, CompileOptions(optimize=0))
     assert artifact.report["basis"] == "preset"
     assert {entry["kernel"] for name, entry in artifact.report["kernels"].items() if name.startswith("fc")} == {"int8"}
+
+
+def test_what_is_only_looked_at_is_opened_once_with_threads_that_sleep(cpu, perceptron, monkeypatch) -> None:
+    opened = []
+    runtime, known = "deepseek_backend_cpu.saturation.open_session", saturation.open_session
+    saturation.saturates()  # asks once, with a session of its own
+    monkeypatch.setattr(runtime, lambda payload, **options: (opened.append(options), known(payload, **options))[1])
+    for level in (0, 1):
+        artifact = cpu.backend.compile(
+            perceptron, cpu.target, CompileOptions(optimize=level, extra={"kernels": "int8"})
+        )
+        cpu.backend.load(artifact)
+        assert ("operators" in artifact.report) is (level > 0)
+        assert opened[-1]["spinning"] is (level > 0)
+        assert len(opened) == 1 + level
+        opened.clear()
 
 
 def test_unknown_options_are_refused(cpu, perceptron) -> None:
