@@ -69,9 +69,11 @@ def test_what_there_is_not_is_refused_with_what_there_is(extra, said) -> None:
     assert caught.value.fix
 
 
-def test_the_command_stream_of_u85_is_not_emulated() -> None:
-    with pytest.raises(ConfigError, match="U85"):
-        Settings.read({"tier": "emulated"}, DEVICES["ethos-u85-256"])
+def test_every_variant_is_emulated_unless_the_reference_is_asked_for() -> None:
+    for device in DEVICES.values():
+        assert Settings.read({"tier": "reference"}, device).tier == "reference"
+    with pytest.raises(ConfigError, match="silicon"):
+        Settings.read({"tier": "silicon"}, U55)
 
 
 def test_unknown_variants_and_features_are_target_errors() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from deepseek_backend_npu.devices import DEVICES, SYSTEMS, Device, device_of
@@ -27,6 +28,7 @@ _LAUNCH = 20e-6
 """Seconds to start the NPU from the host: an interrupt and a few register writes."""
 
 
+@functools.cache
 def capabilities(target: Target) -> Capabilities:
     """The table of a variant.
 
@@ -52,56 +54,36 @@ def _rules(device: Device) -> Iterator[OpRule]:
             yield OpRule("ConvTranspose", data, data, weight, DType.INT32, fused=_FUSED, limits=_ONE_IMAGE)
             yield OpRule("Gemm", data, data, weight, DType.INT32, fused=_FUSED, limits=_GEMM)
             yield OpRule("MatMul", data, data, weight, fused=_FUSED, limits=_ALWAYS)
-    yield OpRule("MatMul", _CODES, _CODES, fused=_FUSED, limits=(*_ALWAYS, Limit("rank", maximum=6)))
+        if data is _CODES or device.family == "ethos-u85":
+            yield OpRule("MatMul", data, data, fused=_FUSED, limits=_RANKS)
+        yield from _rules_without_weights(data)
+
+
+def _rules_without_weights(data: QuantScheme) -> Iterator[OpRule]:
     for op in _BINARY:
-        yield OpRule(op, _CODES, _CODES, fused=_FUSED if op == "Add" else (), limits=_RANKS)
-    for op in _WIDE_BINARY:
-        yield OpRule(op, _WIDE, _WIDE, fused=_FUSED if op == "Add" else (), limits=_RANKS)
+        yield OpRule(op, data, data, fused=_FUSED if op == "Add" else (), limits=_RANKS)
     for op in _UNARY:
-        yield OpRule(op, _CODES, _CODES, limits=_RANKS)
-        if op != "Exp":  # over an int16 range it is no straight line between any points
-            yield OpRule(op, _WIDE, _WIDE, limits=_RANKS)
+        yield OpRule(op, data, data, limits=_RANKS)
     for op, limits in _OTHER.items():
-        yield OpRule(op, _CODES, _CODES, limits=limits)
-        if op in _WIDE_OTHER:
-            yield OpRule(op, _WIDE, _WIDE, limits=limits)
+        yield OpRule(op, data, data, limits=limits)
     for mode in _RESIZE:
-        yield OpRule("Resize", _CODES, _CODES, limits=(*_ONE_IMAGE, *mode))
-        yield OpRule("Resize", _WIDE, _WIDE, limits=(*_ONE_IMAGE, *mode))
+        yield OpRule("Resize", data, data, limits=(*_ONE_IMAGE, *mode))
+    if data is _CODES:
+        for op in _NARROW:
+            yield OpRule(op, data, data, limits=_RANKS)
 
 
 _RANKS = (*_ALWAYS, Limit("rank", maximum=6))
 _PLAIN = tuple(Limit(f"attr:{name}", allowed=(1.0,), default=1.0) for name in ("alpha", "beta"))
 _GEMM = (*_ALWAYS, *_PLAIN)
 _BINARY = ("Add", "Sub", "Mul", "Min", "Max")
-_WIDE_BINARY = ("Add", "Sub", "Mul", "Min", "Max")
-_WIDE_OTHER = frozenset(
-    (
-        "AveragePool",
-        "Concat",
-        "Flatten",
-        "Gather",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-        "Identity",
-        "MaxPool",
-        "Pad",
-        "ReduceMean",
-        "Reshape",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Transpose",
-        "Unsqueeze",
-    )
-)
-"""Ops that take int16 too."""
+_NARROW = ("Exp", "Softmax")
+"""Ops of int8 alone: over an int16 range, exponentials are no straight lines between the points of any table."""
 _UNARY = (
     "Abs",
     "Clip",
     "Elu",
     "Erf",
-    "Exp",
     "HardSigmoid",
     "HardSwish",
     "LeakyRelu",
@@ -125,7 +107,6 @@ _OTHER: dict[str, tuple[Limit, ...]] = {
     "ReduceMean": _RANKS,
     "Reshape": _ALWAYS,
     "Slice": _RANKS,
-    "Softmax": _RANKS,
     "Split": _RANKS,
     "Squeeze": _ALWAYS,
     "Transpose": _RANKS,

@@ -40,6 +40,7 @@ def compile_model(model: QuantizedModel, target: Target, options: CompileOptions
         if reason is not None:
             raise BackendError(f"'{unit.name}' does not run on {target}: {reason}", fix="place it on another target")
     container, chosen = build(lower(model), target.device, device, settings, options)
+    _check_memory(container, settings)
     version = compiler_version()
     toolchain = {} if version is None else {"ethos-u-vela": version}
     report: dict[str, object] = {
@@ -72,7 +73,7 @@ def build(
     lowered: Lowered, name: str, device: Device, settings: Settings, options: CompileOptions
 ) -> tuple[Container, Settings]:
     """The container of a lowered part, and the settings that it was compiled with."""
-    tier = _tier(device, settings)
+    tier = _tier(settings)
     common = (tuple(lowered.before), tuple(lowered.after), tuple(lowered.feeds), tuple(lowered.results))
     if not lowered.graph.outputs:
         return Container(name, tier, lowered.inputs, lowered.outputs, *common), settings.default()
@@ -126,7 +127,15 @@ def variations(tosa: bytes, device: Device, settings: Settings, options: Compile
     return explore(lambda candidate: compile_graph(tosa, device, candidate), settings, options.progress)
 
 
-def _tier(device: Device, settings: Settings) -> Tier:
-    if settings.tier != AUTO:
-        return Tier(settings.tier)
-    return Tier.EMULATED if device.emulated else Tier.REFERENCE
+def _check_memory(container: Container, settings: Settings) -> None:
+    """Refuse what does not fit the fast memory that the user has: the compiler takes its limit for a wish."""
+    needed = 0 if container.estimate is None else container.estimate.sram
+    if settings.sram and needed > settings.sram:
+        raise BackendError(
+            f"the part needs {needed} bytes of fast memory at once, and npu.sram allows {settings.sram}",
+            fix="allow more with npu.sram, or place its largest units on another target",
+        )
+
+
+def _tier(settings: Settings) -> Tier:
+    return Tier.EMULATED if settings.tier == AUTO else Tier(settings.tier)

@@ -90,11 +90,6 @@ class Device:
         return {"ethos-u55": 0, "ethos-u65": 1, "ethos-u85": 2}[self.family]
 
     @property
-    def emulated(self) -> bool:
-        """Whether the register command stream of the family is public enough to be executed."""
-        return self.family != "ethos-u85"
-
-    @property
     def lut_bank(self) -> int:
         """Bank in which lookup tables start: the last two."""
         return self.banks - 2

@@ -38,11 +38,11 @@ _WIDE_SUMS = tuple(
 
 
 def expectations(target: Target) -> Expectations:
-    """The same for every variant; only sums beyond int32 wrap in Arm's TOSA model and not in the hardware."""
-    emulated = device_of(target).emulated
+    """The same for every variant."""
+    device_of(target)
     return Expectations(
         _ROUNDED,
         dict.fromkeys(_MOVES, _EXACT),
         rounding=Rounding.HALF_UP,
-        known_failures=(*_WIDE_SUMS, *((_NO_WRAP, _NO_WRAP_GEMM) if emulated else ())),
+        known_failures=(*_WIDE_SUMS, _NO_WRAP, _NO_WRAP_GEMM),
     )

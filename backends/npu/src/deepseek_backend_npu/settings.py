@@ -56,7 +56,7 @@ class Settings:
         system, memory = extra.get("system", device.system), extra.get("memory", device.memory_mode)
         systems = [name for name, system_ in SYSTEMS.items() if system_.family == device.family]
         memories = [name for name, families in MEMORY_MODES.items() if device.family in families]
-        settings = cls(
+        return cls(
             _choice("system", system, systems),
             _choice("memory", memory, memories),
             _choice("optimize", extra.get("optimize", AUTO), (AUTO, *_OBJECTIVES)),
@@ -65,11 +65,6 @@ class Settings:
             _size(extra.get("sram", "0")),
             _choice("tier", extra.get("tier", AUTO), _TIERS),
         )
-        if settings.tier == "emulated" and not device.emulated:
-            raise ConfigError(
-                "the command stream of Ethos-U85 is not emulated", fix="use tier=reference, Arm's TOSA model"
-            )
-        return settings
 
     def candidates(self) -> list[Settings]:
         """The compilations that `auto` stands for: the compiler's own defaults first, then one difference each."""

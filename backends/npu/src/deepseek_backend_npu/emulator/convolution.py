@@ -16,7 +16,7 @@ from deepseek_backend_npu.emulator.scaling import rescale, wrap
 from deepseek_backend_npu.emulator.stream import Registers, known
 from deepseek_backend_npu.emulator.weights import Order, Scales, decode, scales_of
 
-__all__ = ["Convolution", "padded", "upscaled", "weight_ranges"]
+__all__ = ["Convolution", "dense", "depthwise", "padded", "upscaled", "weight_ranges"]
 
 Integers = NDArray[np.int64]
 _EXACT_FLOAT32 = 1 << 24
@@ -75,7 +75,7 @@ class Convolution:
         for core in range(self.cores):
             weights, scales = self.constants(memory, x.shape[2], core)
             own = x[:, :, core :: self.cores] if self.depthwise else x
-            sums = (_depthwise if self.depthwise else _dense)(own, weights, self.kernel, self.shape)
+            sums = (depthwise if self.depthwise else dense)(own, weights, self.kernel, self.shape)
             out[:, :, core :: self.cores] = self._finish(sums, scales)
         return out
 
@@ -138,7 +138,7 @@ def _windows(x: NDArray[Any], kernel: Kernel, shape: tuple[int, int, int]) -> ND
     return np.lib.stride_tricks.as_strided(x, (*shape[:2], *kernel.size, x.shape[2]), strides)
 
 
-def _dense(x: Integers, weights: NDArray[np.float32], kernel: Kernel, shape: tuple[int, int, int]) -> Integers:
+def dense(x: Integers, weights: NDArray[np.float32], kernel: Kernel, shape: tuple[int, int, int]) -> Integers:
     """A matrix product in float32 where it is exact, else in float64."""
     rows = shape[0] * shape[1]
     depth = weights[0].size
@@ -149,7 +149,8 @@ def _dense(x: Integers, weights: NDArray[np.float32], kernel: Kernel, shape: tup
     return np.asarray(product, np.int64).reshape(*shape[:2], len(weights))
 
 
-def _depthwise(x: Integers, weights: NDArray[np.float32], kernel: Kernel, shape: tuple[int, int, int]) -> Integers:
+def depthwise(x: Integers, weights: NDArray[np.float32], kernel: Kernel, shape: tuple[int, int, int]) -> Integers:
+    """Sums of a window over each channel alone."""
     total = np.zeros((*shape[:2], len(weights)), np.int64)
     own = weights[..., 0].astype(np.int64)
     windows = _windows(x, kernel, shape)

@@ -51,12 +51,12 @@ class BlockTrace:
     Attributes:
         inputs: feature maps.
         input_job, output_job: rows, columns and channels that one block reads and writes.
-        output: feature map.
+        output: feature map; None where the next operation of a chain takes it.
     """
 
     inputs: tuple[FeatureMap, ...]
     input_job: tuple[int, int, int]
-    output: FeatureMap
+    output: FeatureMap | None
     output_job: tuple[int, int, int]
 
 
@@ -67,6 +67,7 @@ class Ordering:
         self._transfers: deque[Sequence[Access]] = deque(maxlen=transfers)
         self._operations: deque[Sequence[Access]] = deque(maxlen=operations)
         self._last: BlockTrace | None = None
+        self._chain: tuple[Access, ...] = ()
 
     def transfer(self, accesses: Sequence[Access]) -> None:
         """A DMA transfer starts."""
@@ -75,12 +76,14 @@ class Ordering:
         self._transfers.append(accesses)
 
     def operation(self, accesses: Sequence[Access], trace: BlockTrace, blocks: int, memory: Memory) -> None:
-        """An operation starts while at most `blocks` blocks of the one before it run."""
+        """An operation starts while at most `blocks` blocks of the one before it run; a chain counts as one."""
         _refuse(accesses, self._transfers, "a transfer", "DMA_WAIT")
         if blocks and self._last is not None:
             _check_blocks(self._last, trace, blocks, memory)
-        self._last = trace
-        self._operations.append(accesses)
+        self._chain = (*self._chain, *accesses)
+        if trace.output is not None:
+            self._operations.append(self._chain)
+            self._last, self._chain = trace, ()
 
     def wait_transfers(self, left: int) -> None:
         _wait(self._transfers, left)
@@ -104,6 +107,7 @@ def _refuse(accesses: Sequence[Access], outstanding: deque[Sequence[Access]], wh
 
 def _check_blocks(before: BlockTrace, after: BlockTrace, blocks: int, memory: Memory) -> None:
     written = before.output
+    assert written is not None
     for source in after.inputs:
         if source.region != written.region or not _overlap(source.hull, written.hull):
             continue

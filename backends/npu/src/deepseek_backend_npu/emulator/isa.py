@@ -6,15 +6,19 @@ hardware's description. Here a register's name has no `NPU_SET_` in front.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 
 __all__ = [
     "OPERATIONS",
     "REGISTERS",
+    "U55",
     "WIDE_REGISTERS",
     "ClipRange",
     "Elementwise",
     "Format",
+    "InstructionSet",
     "Opcode",
     "Pooling",
     "Round",
@@ -191,3 +195,20 @@ WIDE_REGISTERS: dict[int, str] = {
     0x093: "SCALE1_LENGTH",
 }
 """Register with a payload of 32 bits, and 16 bits of parameter above them, by opcode."""
+
+
+@dataclass(frozen=True)
+class InstructionSet:
+    """Registers of a family by opcode.
+
+    Attributes:
+        registers: of 16 bits.
+        wide: with a payload of 32 bits.
+    """
+
+    registers: Mapping[int, str]
+    wide: Mapping[int, str]
+
+
+U55 = InstructionSet(REGISTERS, WIDE_REGISTERS)
+"""Of Ethos-U55 and U65."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deepseek_backend_npu.emulator.isa import Upscale
 from deepseek_backend_npu.emulator.stream import HazardError, Registers, known
@@ -50,6 +50,11 @@ class Kernel:
             known(Upscale, registers["IFM_UPSCALE"]),
             bool(word >> 2 & 1),
         )
+
+    def over(self, shape: tuple[int, int, int]) -> Kernel:
+        """The same window over an output of `shape`, with the stride 1 along axes where it has one position."""
+        strides = [stride if shape[axis] > 1 else 1 for axis, stride in enumerate(self.stride)]
+        return replace(self, stride=(strides[0], strides[1]))
 
     def span(self, axis: int) -> int:
         """Input positions from the window's first to its last."""

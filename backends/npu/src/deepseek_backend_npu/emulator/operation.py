@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,14 @@ from deepseek_backend_npu.devices import Device
 from deepseek_backend_npu.emulator.convolution import Convolution, padded, upscaled, weight_ranges
 from deepseek_backend_npu.emulator.elementwise import UNARY, combine
 from deepseek_backend_npu.emulator.feature_map import FeatureMap
-from deepseek_backend_npu.emulator.hazards import BUFFER_RAM, Access, BlockTrace, Ordering
+from deepseek_backend_npu.emulator.hazards import BUFFER_RAM, Access, BlockTrace
 from deepseek_backend_npu.emulator.isa import Elementwise, Opcode, Pooling
 from deepseek_backend_npu.emulator.kernel import Kernel
 from deepseek_backend_npu.emulator.memory import Extent, Memory
 from deepseek_backend_npu.emulator.output import activate, uses_table
 from deepseek_backend_npu.emulator.pooling import pool
 from deepseek_backend_npu.emulator.shram import Tables, check_layout
+from deepseek_backend_npu.emulator.state import State
 from deepseek_backend_npu.emulator.stream import HazardError, Step, known
 
 __all__ = ["Operation"]
@@ -45,19 +45,20 @@ class Operation:
         )
         self._output = FeatureMap.of(registers, "OFM", self._shape)
         self._kernel = None if self._elementwise else Kernel.of(registers)
-        self._inputs = (FeatureMap.of(registers, "IFM", self._input_shape()), *self._second())
+        self.inputs = (FeatureMap.of(registers, "IFM", self._input_shape()), *self._second())
         self._check_shapes()
         self._table = uses_table(registers)
         self.blocks = registers["BLOCKDEP"]
         if self.blocks > _MOST_BLOCKS:
             raise HazardError(f"BLOCKDEP {self.blocks}; {_MOST_BLOCKS} is the most")
-        self._trace = BlockTrace(self._inputs, self._input_job(), self._output, self._output_block())
+        self._trace = BlockTrace(self.inputs, self._input_job(), self._output, self._output_block())
         self._accesses = tuple(self._all_accesses())
         self._check_buffers()
 
-    def run(self, memory: Memory, tables: Tables, ordering: Ordering) -> None:
+    def run(self, state: State) -> None:
         """Read, compute, write."""
-        ordering.operation(self._accesses, self._trace, self.blocks, memory)
+        memory, tables = state.memory, state.tables
+        state.ordering.operation(self._accesses, self._trace, self.blocks, memory)
         registers = self.step.registers
         values = self._compute(memory)
         if values.shape != self._shape:
@@ -67,7 +68,7 @@ class Operation:
             tables.overwritten()
 
     def _compute(self, memory: Memory) -> NDArray[np.int64]:
-        source, registers = self._inputs[0], self.step.registers
+        source, registers = self.inputs[0], self.step.registers
         x = source.read(memory).astype(np.int64)
         if self._kernel is None:
             return self._combine(x - source.zero, memory)
@@ -80,16 +81,16 @@ class Operation:
         return self._convolution(self._kernel).run(memory, image)
 
     def _convolution(self, kernel: Kernel) -> Convolution:
-        depthwise, wide = self.step.opcode is Opcode.DEPTHWISE, self._inputs[0].dtype.itemsize == 2
+        depthwise, wide = self.step.opcode is Opcode.DEPTHWISE, self.inputs[0].dtype.itemsize == 2
         return Convolution(self._device, self.step.registers, kernel, self._shape, depthwise, wide)
 
     def _combine(self, a: NDArray[np.int64], memory: Memory) -> NDArray[np.int64]:
         registers, mode = self.step.registers, known(Elementwise, self.step.parameter)
-        itemsize = self._inputs[0].dtype.itemsize
+        itemsize = self.inputs[0].dtype.itemsize
         if mode in UNARY:
             return combine(registers, mode, a, None, itemsize)
-        if len(self._inputs) == 2:
-            second = self._inputs[1]
+        if len(self.inputs) == 2:
+            second = self.inputs[1]
             b = second.read(memory).astype(np.int64) - second.zero
         else:
             scalar = registers.signed("IFM2_SCALAR") if registers["IFM2_PRECISION"] & 1 else registers["IFM2_SCALAR"]
@@ -104,22 +105,19 @@ class Operation:
             return []
         convolution, found = self._convolution(self._kernel), list[NDArray[Any]]()
         for core in range(convolution.cores):
-            weights, scales = convolution.constants(memory, self._inputs[0].shape[2], core)
+            weights, scales = convolution.constants(memory, self.inputs[0].shape[2], core)
             found += [weights, scales.bias, scales.scale, scales.shift]
         return found
 
     @property
     def reach(self) -> tuple[tuple[Extent, ...], ...]:
         """Where the elements of the inputs and of the output are."""
-        return tuple(feature_map.extents for feature_map in (*self._inputs, self._output))
+        return tuple(feature_map.extents for feature_map in (*self.inputs, self._output))
 
     @property
     def window(self) -> Kernel | None:
-        """The window, with the stride 1 along axes where it has one position."""
-        if self._kernel is None:
-            return None
-        strides = [stride if self._shape[axis] > 1 else 1 for axis, stride in enumerate(self._kernel.stride)]
-        return replace(self._kernel, stride=(strides[0], strides[1]))
+        """The window, as far as it matters."""
+        return None if self._kernel is None else self._kernel.over(self._shape)
 
     def writes_to(self, other: Operation) -> bool:
         """Whether its output shares bytes with what another one reads."""
@@ -130,7 +128,7 @@ class Operation:
 
     def _check_shapes(self) -> None:
         """Sizes are derived from the output's, but for the input's depth."""
-        shape = self._inputs[0].shape
+        shape = self.inputs[0].shape
         if min(shape) < 1:
             raise HazardError(f"reads an input of {shape}")
         wanted = 1 if self._pooling() is Pooling.REDUCE_SUM else shape[2]
@@ -162,7 +160,7 @@ class Operation:
         return (FeatureMap.of(registers, "IFM2", (height, width, depth)),)
 
     def _all_accesses(self) -> list[Access]:
-        found = [Access(source.region, *source.hull, writes=False) for source in self._inputs]
+        found = [Access(source.region, *source.hull, writes=False) for source in self.inputs]
         found.append(Access(self._output.region, *self._output.hull, writes=True))
         if self.step.opcode in (Opcode.CONV, Opcode.DEPTHWISE):
             ranges = weight_ranges(self.step.registers, self._device.cores)
@@ -201,8 +199,8 @@ class Operation:
         """Channels of an input block: as many as the output's where each sees only its own."""
         if self.step.opcode is not Opcode.CONV and self._pooling() != Pooling.REDUCE_SUM:
             return output_depth
-        depth = self._inputs[0].shape[2]
-        if self._inputs[0].dtype.itemsize == 2:
+        depth = self.inputs[0].shape[2]
+        if self.inputs[0].dtype.itemsize == 2:
             return -(-min(depth, 16) // 4) * 4
         most = 16 if self._kernel is not None and self._kernel.part_first and self.step.opcode is Opcode.CONV else 32
         unit = self._device.input_block
@@ -210,9 +208,9 @@ class Operation:
 
     def _second_is_buffered(self) -> bool:
         """A second input of one element is read like a scalar, but for 32 bits."""
-        if len(self._inputs) < 2:
+        if len(self.inputs) < 2:
             return False
-        return self._inputs[1].shape != (1, 1, 1) or self._inputs[0].dtype.itemsize > 2
+        return self.inputs[1].shape != (1, 1, 1) or self.inputs[0].dtype.itemsize > 2
 
     def _pooling(self) -> Pooling | None:
         return known(Pooling, self.step.parameter) if self.step.opcode is Opcode.POOL else None
@@ -227,7 +225,7 @@ class Operation:
             self._device,
             input_block=(rows, columns, self._input_depth(block[2])),
             output_block=block,
-            itemsize=self._inputs[0].dtype.itemsize,
+            itemsize=self.inputs[0].dtype.itemsize,
             accumulator_bits=_ACCUMULATOR_BITS[registers["ACC_FORMAT"] & 3],
             registers=(
                 registers["IFM_IB_END"],

@@ -12,7 +12,7 @@ from deepseek_backend_npu.emulator.output import scaled
 from deepseek_backend_npu.emulator.scaling import rescale, wrap
 from deepseek_backend_npu.emulator.stream import HazardError, Registers, known
 
-__all__ = ["pool"]
+__all__ = ["averaged", "pool", "taps"]
 
 Integers = NDArray[np.int64]
 _LOWEST = -(1 << 40)
@@ -31,17 +31,17 @@ def pool(registers: Registers, mode: Pooling, x: Integers, source: FeatureMap, s
     if mode is Pooling.REDUCE_SUM:
         return scaled(registers, wrap((x - source.zero).sum(axis=2, keepdims=True), 32))
     if mode is Pooling.MAX:
-        windows = _taps(x, kernel, shape, _LOWEST)
+        windows = taps(x, kernel, shape, _LOWEST)
         return scaled(registers, np.maximum.reduce(windows) - source.zero)
-    total = sum(_taps(x - source.zero, kernel, shape, 0), np.zeros(shape, np.int64))
+    total = sum(taps(x - source.zero, kernel, shape, 0), np.zeros(shape, np.int64))
     if not any(kernel.pads):
         return scaled(registers, total)
     if max(kernel.size) > _INPUT_LIMIT:
         raise HazardError(f"an average over {kernel.size[0]} × {kernel.size[1]} with pads; 8 × 8 is the most")
-    return _ragged(registers, total, kernel, x.shape[:2], shape)
+    return averaged(total, kernel, (x.shape[0], x.shape[1]), known(Round, registers["OFM_PRECISION"] >> 14 & 3))
 
 
-def _taps(x: Integers, kernel: Kernel, shape: tuple[int, int, int], fill: int) -> list[Integers]:
+def taps(x: Integers, kernel: Kernel, shape: tuple[int, int, int], fill: int) -> list[Integers]:
     """For each element of the window, what it sees at every position."""
     top, left, bottom, right = kernel.pads
     image = np.pad(x, ((top, bottom), (left, right), (0, 0)), constant_values=fill) if any(kernel.pads) else x
@@ -54,14 +54,13 @@ def _taps(x: Integers, kernel: Kernel, shape: tuple[int, int, int], fill: int) -
     return found
 
 
-def _ragged(
-    registers: Registers, total: Integers, kernel: Kernel, size: tuple[int, ...], shape: tuple[int, int, int]
-) -> Integers:
+def averaged(total: Integers, kernel: Kernel, size: tuple[int, int], mode: Round) -> Integers:
     """Sums divided by as many elements as the window has inside the image: the hardware scales by the reciprocal."""
-    inside = np.ones((size[0], size[1], 1), np.int64)
-    counts = sum(_taps(inside, kernel, shape, 0), np.zeros((shape[0], shape[1], 1), np.int64))
+    shape = (total.shape[0], total.shape[1], total.shape[2])
+    inside = np.ones((*size, 1), np.int64)
+    counts = sum(taps(inside, kernel, shape, 0), np.zeros((shape[0], shape[1], 1), np.int64))
     if int(counts.min()) < 1:
         raise HazardError("an average over nothing: a window lies in the pads")
     bits = np.array([int(count - 1).bit_length() for count in counts.reshape(-1)]).reshape(counts.shape)
     scale = ((1 << 30) + 1 << bits) // counts
-    return rescale(total, scale, 30 + bits, known(Round, registers["OFM_PRECISION"] >> 14 & 3))
+    return rescale(total, scale, 30 + bits, mode)

@@ -23,8 +23,8 @@ class Tables:
     """Lookup tables: 2 KiB that DMA fills."""
 
     def __init__(self, device: Device) -> None:
-        self._start = device.lut_bank * BANK
-        self._keeps = device.keeps_tables
+        self._start = max(device.lut_bank, 0) * BANK
+        self._keeps = device.keeps_tables or device.banks == 0
         self._bytes = np.zeros(_SIZE, np.uint8)
         self._written = np.zeros(_SIZE, np.bool_)
 
@@ -38,11 +38,14 @@ class Tables:
 
     def load(self, slot: int, size: int) -> NDArray[np.uint8]:
         """A table of `size` bytes from a slot of 256 bytes on."""
-        start = slot * SLOT
+        return self.at(slot * SLOT, size)
+
+    def at(self, start: int, size: int) -> NDArray[np.uint8]:
+        """A table of `size` bytes from an address of the table RAM on."""
         if start + size > _SIZE:
-            raise HazardError(f"table {slot} reaches beyond the lookup RAM")
+            raise HazardError(f"the table at {start:#x} reaches beyond the lookup RAM")
         if not self._written[start : start + size].all():
-            raise HazardError(f"looks up in table {slot}, which no DMA has filled")
+            raise HazardError(f"looks up in the table at {start:#x}, which no DMA has filled")
         return self._bytes[start : start + size]
 
     def address(self, slot: int) -> int:

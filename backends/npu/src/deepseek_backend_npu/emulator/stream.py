@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek_backend_npu.emulator.isa import REGISTERS, WIDE_REGISTERS, Opcode
+from deepseek_backend_npu.emulator.isa import U55, InstructionSet, Opcode
 from deepseek_core.errors import BackendError
 
 __all__ = ["HazardError", "Registers", "Step", "decode", "known"]
@@ -101,7 +101,7 @@ class Step:
     position: int
 
 
-def decode(stream: NDArray[np.uint32]) -> tuple[Step, ...]:
+def decode(stream: NDArray[np.uint32], instructions: InstructionSet = U55) -> tuple[Step, ...]:
     """Operations up to and including STOP.
 
     Raises:
@@ -116,15 +116,15 @@ def decode(stream: NDArray[np.uint32]) -> tuple[Step, ...]:
         word = words[position]
         code, parameter = word & _OPCODE, word >> 16
         if word & _KIND == _WIDE:
-            if code not in WIDE_REGISTERS or position + 1 >= len(words):
+            if code not in instructions.wide or position + 1 >= len(words):
                 raise HazardError(f"unknown command {word:#010x} at word {position}")
-            values[WIDE_REGISTERS[code]] = words[position + 1], parameter
+            values[instructions.wide[code]] = words[position + 1], parameter
             snapshot, position = None, position + 2
             continue
         if word & (_KIND | 0x3C00):
             raise HazardError(f"unknown command {word:#010x} at word {position}")
-        if code in REGISTERS:
-            values[REGISTERS[code]] = parameter, 0
+        if code in instructions.registers:
+            values[instructions.registers[code]] = parameter, 0
             snapshot = None
         elif code in Opcode._value2member_map_:
             snapshot = snapshot or Registers(dict(values))

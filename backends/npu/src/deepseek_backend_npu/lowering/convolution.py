@@ -40,6 +40,8 @@ def convolve(
         zero: code of 0 in `x`, padding included.
     """
     graph, wide = emitter.graph, sums(x)
+    if depthwise and window.is_coarse:
+        weight, depthwise = _dense(weight), False
     operands = [
         x,
         graph.constant(weight, DType.INT8),
@@ -59,6 +61,15 @@ def convolve(
         dilation=list(window.dilation),
         acc_type=wide,
     )
+
+
+def _dense(weight: NDArray[Any]) -> NDArray[Any]:
+    """Weights [H, W, C, M / C] of a depthwise convolution as those of one over all channels, [M, H, W, C]."""
+    height, width, channels, outputs = weight.shape
+    dense = np.zeros((channels, outputs, height, width, channels), weight.dtype)
+    for channel in range(channels):
+        dense[channel, :, :, :, channel] = weight[:, :, channel].transpose(2, 0, 1)
+    return dense.reshape(-1, height, width, channels)
 
 
 def finish(

@@ -11,7 +11,7 @@ from deepseek_backend_npu.lowering.softmax import softmax_problem
 from deepseek_backend_npu.lowering.tables import LOWERINGS as FUNCTIONS
 from deepseek_backend_npu.lowering.wide import wide_problem
 from deepseek_backend_npu.lowering.windows import window_of
-from deepseek_core import Operand, Role, Unit
+from deepseek_core import DType, Operand, Role, Unit
 
 __all__ = ["problem"]
 
@@ -33,8 +33,10 @@ def problem(unit: Unit) -> str | None:
         return "a tensor without elements has nothing to compute"
     if unit.op == "MatMul" and any(len(operand.shape or ()) < 2 for operand in unit.operands(Role.DATA)):
         return "vectors are multiplied as matrices of one row or column only"
-    if unit.op in _WINDOWED and not _fits(unit):
-        return "its window is larger than its padded input"
+    if unit.op in _WINDOWED:
+        reason = _window_problem(unit)
+        if reason is not None:
+            return reason
     check = _CHECKS.get(unit.op)
     return check(unit) if check is not None else None
 
@@ -44,10 +46,15 @@ def _is_empty(operand: Operand) -> bool:
     return any(isinstance(size, int) and size < 1 for size in operand.shape or ())
 
 
-def _fits(unit: Unit) -> bool:
-    sizes = shape_of(unit.operands(Role.DATA)[0])[2:]
-    weights = unit.operands(Role.WEIGHT)
+def _window_problem(unit: Unit) -> str | None:
+    x = unit.operands(Role.DATA)[0]
+    sizes, weights = shape_of(x)[2:], unit.operands(Role.WEIGHT)
     kernel = shape_of(weights[0])[2:] if weights else tuple(unit.node.attributes.get_ints("kernel_shape", ()))
     window = window_of(unit, kernel, sizes)
-    image = (1, *sizes) if len(sizes) == 1 else sizes
-    return all(window.output(axis, image[axis]) > 0 for axis in (0, 1))
+    image = (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])
+    if any(window.output(axis, image[axis]) < 1 for axis in (0, 1)):
+        return "its window is larger than its padded input"
+    padded = any(max(pads) > 0 for pads in window.exact(image)[0].pads)
+    if padded and window.is_coarse and unit.op != "MaxPool" and x.dtype is DType.INT16:
+        return "strides above 3 and pads of int16 do not go together"
+    return None

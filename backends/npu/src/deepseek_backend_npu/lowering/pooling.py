@@ -42,6 +42,8 @@ def pool_problem(unit: Unit) -> str | None:
     if unit.node.attributes.get_int("count_include_pad", 0):
         hangs = any(exact.pads[axis][1] > window.pads[axis][1] for axis in (0, 1))
         return "its last window hangs over the pads that it counts" if hangs else None
+    if window.is_coarse:
+        return "an average with pads cannot have strides above 3"
     if max(kernel) > _LARGEST_PADDED:
         return f"an average over more than {_LARGEST_PADDED} elements along an axis cannot have pads"
     return None

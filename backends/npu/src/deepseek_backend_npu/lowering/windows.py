@@ -15,6 +15,9 @@ from deepseek_core import Unit
 __all__ = ["Window", "as_image", "exact_input", "spread_kernel", "window_of"]
 
 
+_LONGEST_STRIDE = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A two-dimensional window; one dimension is one of height 1.
@@ -64,8 +67,13 @@ class Window:
     @property
     def steps(self) -> tuple[int, int]:
         """Distance of the elements of this window in those of `narrow`."""
-        first, second = (d if d % 2 else d // 2 for d in self.dilation)
+        first, second = (d if d % 2 or self.is_coarse else d // 2 for d in self.dilation)
         return first, second
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether a stride is one that the hardware does not have; Vela 5.2.0 takes it without pads and dilation."""
+        return max(self.stride) > _LONGEST_STRIDE
 
     @property
     def tosa_pads(self) -> list[int]:
@@ -121,12 +129,13 @@ def exact_input(
     """The part of [N, H, W, C] that is read, and the window over it.
 
     Pads as long as the window become codes of their own, since the hardware's pads lie within one; so do those above
-    `longest`, and those of several samples: Vela 5.2.0 misplaces some where it cuts a tensor up itself.
+    `longest`, those of strides that the hardware does not have, and those of several samples: Vela 5.2.0 misplaces some
+    where it cuts a tensor up itself.
     """
     exact, used = window.exact((x.shape[1], x.shape[2]))
     x = emitter.slice(x, (0, 0, 0, 0), (x.shape[0], *used, x.shape[3]))
     limit = [exact.span(axis) if longest is None else min(exact.span(axis), longest + 1) for axis in (0, 1)]
-    if x.shape[0] == 1 and all(max(exact.pads[axis]) < limit[axis] for axis in (0, 1)):
+    if x.shape[0] == 1 and not exact.is_coarse and all(max(exact.pads[axis]) < limit[axis] for axis in (0, 1)):
         return x, exact
     x = emitter.pad(x, ((0, 0), *exact.pads, (0, 0)), code)
     return x, Window(exact.kernel, exact.stride, exact.dilation, ((0, 0), (0, 0)))

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from deepseek_backend_npu.container import Container
 from deepseek_backend_npu.devices import DEVICES
 from deepseek_backend_npu.emulator import Machine
-from deepseek_backend_npu.emulator.isa import OPERATIONS
+from deepseek_backend_npu.emulator.machine import AnyOperation, program
 from deepseek_backend_npu.emulator.memory import Memory
 from deepseek_backend_npu.emulator.operation import Operation
-from deepseek_backend_npu.emulator.stream import Step, decode
+from deepseek_backend_npu.emulator.stream import Step
 from deepseek_backend_npu.payload import parse
 from deepseek_backend_npu.tosa.schema import NUMPY
 
@@ -41,12 +41,11 @@ def equivalent(original: Container, mutant: Container) -> str | None:
     return next((reason for reason in reasons if reason), "no operation sees the change")
 
 
-def _operations(container: Container) -> list[Operation]:
-    steps = decode(parse(container.payload).stream)
-    return [Operation(DEVICES[container.device], step) for step in steps if step.opcode in OPERATIONS]
+def _operations(container: Container) -> list[AnyOperation]:
+    return program(DEVICES[container.device], parse(container.payload))[1]
 
 
-def _same(one: Operation, other: Operation, before: Operation | None) -> str | None:
+def _same(one: AnyOperation, other: AnyOperation, before: AnyOperation | None) -> str | None:
     """Why an operation does the same; empty where it is the same, None where it may differ."""
     if _registers(one.step) != _registers(other.step) or one.reach != other.reach or one.window != other.window:
         return None
@@ -55,7 +54,13 @@ def _same(one: Operation, other: Operation, before: Operation | None) -> str | N
         return "every element is where it was, and every window too" if changed else ""
     if before is None:
         return "no operation runs before it"
-    return None if before.writes_to(other) else "the operation before it writes nothing that it reads"
+    return None if _shares(before, other) else "the operation before it writes nothing that it reads"
+
+
+def _shares(before: AnyOperation, after: AnyOperation) -> bool:
+    if isinstance(before, Operation) and isinstance(after, Operation):
+        return before.writes_to(after)
+    return isinstance(before, Operation) or isinstance(after, Operation) or before.writes_to(after)
 
 
 def _registers(step: Step) -> dict[str, tuple[int, int]]:
@@ -78,7 +83,7 @@ def _decoded(container: Container) -> list[NDArray[Any]]:
     """All weights and scales, as the operations see them: they do not depend on the input."""
     found: list[NDArray[Any]] = []
 
-    def observe(operation: Operation, memory: Memory) -> None:
+    def observe(operation: AnyOperation, memory: Memory) -> None:
         found.extend(operation.constants(memory))
 
     machine = Machine(DEVICES[container.device], parse(container.payload), container)

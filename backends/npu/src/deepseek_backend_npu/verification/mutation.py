@@ -6,7 +6,7 @@ command that does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,24 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_npu.container import Container
+from deepseek_backend_npu.devices import DEVICES
 from deepseek_backend_npu.emulator.isa import OPERATIONS, REGISTERS, Opcode
-from deepseek_backend_npu.emulator.stream import Step, decode
+from deepseek_backend_npu.emulator.machine import AnyOperation, Machine, program
+from deepseek_backend_npu.emulator.memory import Memory
+from deepseek_backend_npu.emulator.stream import Step
 from deepseek_backend_npu.payload import parse
-from deepseek_backend_npu.runtime import NpuExecutable
+from deepseek_backend_npu.tosa.schema import NUMPY
 from deepseek_backend_npu.verification.equivalence import equivalent
-from deepseek_core import TensorInfo
 from deepseek_core.errors import DeepseekError
 
 __all__ = ["KINDS", "Judge", "Judgement", "Mutation", "mutations"]
 
-Feeds = Mapping[str, NDArray[Any]]
-_FEW, _MANY = 2, 120
+Arrays = Sequence[NDArray[Any]]
+_FEW, _MANY = 2, 600
 """Runs beside the mutated program before and after the proof is tried."""
 
 _WEIGHT_BYTES = 8
-_SCALE_BITS = range(5 * 8 + 16, 5 * 8 + 31)
+_WIDE = 0x4000
+"""Bit of a command that has a payload behind it."""
+_SCALE_BITS = {"ethos-u55": range(56, 71), "ethos-u65": range(56, 71), "ethos-u85": range(48, 63)}
 """Of a record of ten bytes, the upper half of the scale: lower bits change results by less than they are rounded."""
-_MOST_BLOCKS = 3
+_MOST_BLOCKS = {"ethos-u55": 3, "ethos-u65": 3, "ethos-u85": 7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Mutation:
 
 def mutations(container: Container, kind: str, rng: np.random.Generator) -> Iterator[Mutation]:
     """All mutations of one kind, in random order."""
-    steps = decode(parse(container.payload).stream)
+    steps = program(DEVICES[container.device], parse(container.payload))[0]
     found = list(KINDS[kind](container, steps, rng))
     for index in rng.permutation(len(found)):
         place, mutant = found[index]()
@@ -80,9 +84,9 @@ class Judge:
 
     def __init__(self, container: Container, seed: int = 0) -> None:
         self._container = container
-        self._executable = NpuExecutable(container)
-        self._rng = np.random.default_rng(seed)
-        self._runs: list[tuple[Feeds, Feeds]] = []
+        self._machine = _machine(container)
+        self._seed = seed
+        self._runs: list[Arrays] = []
 
     def judge(self, mutation: Mutation) -> Judgement:
         """Two runs, then a proof that nothing has changed, then many runs."""
@@ -96,30 +100,46 @@ class Judge:
 
     def _detected(self, mutation: Mutation, runs: range) -> str | None:
         try:
-            executable = NpuExecutable(mutation.container)
+            machine = _machine(mutation.container)
             for number in runs:
-                feeds, expected = self._run(number)
-                actual = executable.run(feeds)
-                if any(not np.array_equal(actual[name], array) for name, array in expected.items()):
+                actual = self._results(machine, number)
+                while len(self._runs) <= number:
+                    self._runs.append(self._results(self._machine, len(self._runs)))
+                if any(not np.array_equal(one, other) for one, other in zip(actual, self._runs[number], strict=True)):
                     return "results"
         except DeepseekError as error:
             return error.message
         return None
 
-    def _run(self, number: int) -> tuple[Feeds, Feeds]:
-        while len(self._runs) <= number:
-            feeds = {info.name: self._codes(info, len(self._runs) % 3) for info in self._container.inputs}
-            self._runs.append((feeds, self._executable.run(feeds)))
-        return self._runs[number]
+    def _results(self, machine: Machine, number: int) -> Arrays:
+        """What a run gives; from the third on, what every operation gives for random inputs of its own.
 
-    def _codes(self, info: TensorInfo, kind: int) -> NDArray[Any]:
-        """Random codes, extreme ones, or an extreme one for each channel: some bits show only where sums are large."""
-        dtype, shape = np.dtype(info.dtype), tuple(int(size or 0) for size in info.shape or ())
-        ends = np.iinfo(dtype)
-        if kind == 0:
-            return self._rng.integers(ends.min, ends.max + 1, shape).astype(dtype)
-        drawn = self._rng.choice([ends.min, ends.max], shape if kind == 1 else (*shape[:2], *(1 for _ in shape[2:])))
-        return np.ascontiguousarray(np.broadcast_to(drawn, shape)).astype(dtype)
+        Behind a ReLU, most of what changes is hidden.
+        """
+        rng = np.random.default_rng([self._seed, number])
+        feeds = [_codes(rng, border.shape, NUMPY[border.dtype]) for border in self._container.feeds]
+        between: list[NDArray[Any]] = []
+
+        def exchange(operation: AnyOperation, memory: Memory) -> None:
+            for feature_map in operation.inputs:
+                between.append(feature_map.read(memory).copy())
+                feature_map.write(memory, _codes(rng, feature_map.shape, feature_map.dtype))
+
+        results = machine.run(feeds, exchange if number >= _FEW else None)
+        return [*results, *between]
+
+
+def _machine(container: Container) -> Machine:
+    return Machine(DEVICES[container.device], parse(container.payload), container)
+
+
+def _codes(rng: np.random.Generator, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Random codes, in a range of each channel's own: wide or narrow, anywhere. Of int32 small ones, as sums are."""
+    info = np.iinfo(dtype)
+    low, high = max(int(info.min), -(1 << 20)), min(int(info.max), 1 << 20)
+    start = rng.integers(low, high + 1, shape[-1])
+    width = (2.0 ** rng.uniform(0, np.log2(high - low + 1), shape[-1])).astype(np.int64)
+    return np.clip(rng.integers(start - width, start + width + 1, tuple(shape)), low, high).astype(dtype)
 
 
 Mutant = Callable[[], tuple[str, Container]]
@@ -145,18 +165,24 @@ def _without(container: Container, step: Step) -> Mutant:
 
 
 def _more_blocks(container: Container, steps: Sequence[Step], rng: np.random.Generator) -> Iterator[Mutant]:
-    """BLOCKDEP 3 wherever the compiler has less, for that operation alone."""
-    opcode = next(code for code, name in REGISTERS.items() if name == "BLOCKDEP")
-    stream = parse(container.payload).stream
-    for place, word in enumerate(stream):
-        if int(word) & 0xFFFF == opcode and int(word) >> 16 < _MOST_BLOCKS and _is_command(steps, place):
-            yield _replaced(container, place, opcode | _MOST_BLOCKS << 16, f"BLOCKDEP at word {place}")
+    """The largest BLOCKDEP wherever the compiler has less."""
+    most = _MOST_BLOCKS[DEVICES[container.device].family]
+    for place, word, name in _settings(container):
+        if name == "BLOCKDEP" and word >> 16 < most:
+            yield _replaced(container, place, word & 0xFFFF | most << 16, f"BLOCKDEP at word {place}")
 
 
-def _is_command(steps: Sequence[Step], place: int) -> bool:
-    """A BLOCKDEP command is followed by waits or its operation; a payload that looks like one is not."""
-    following = next((step for step in steps if step.position > place), None)
-    return following is not None and following.position - place <= 2
+def _settings(container: Container) -> Iterator[tuple[int, int, str]]:
+    """Place, word and register of each command that sets 16 bits."""
+    stream, place = parse(container.payload).stream, 0
+    while place < len(stream):
+        word = int(stream[place])
+        if word & _WIDE:
+            place += 2
+            continue
+        if word & 0xFFFF in REGISTERS:
+            yield place, word, REGISTERS[word & 0xFFFF]
+        place += 1
 
 
 def _replaced(container: Container, place: int, word: int, text: str) -> Mutant:
@@ -180,7 +206,7 @@ def _weight_bits(container: Container, steps: Sequence[Step], rng: np.random.Gen
 def _scale_bits(container: Container, steps: Sequence[Step], rng: np.random.Generator) -> Iterator[Mutant]:
     for start, size in _constants(steps, "SCALE"):
         record = int(rng.integers(0, max((size - 6) // 10, 1)))
-        bit = int(rng.choice(_SCALE_BITS))
+        bit = int(rng.choice(_SCALE_BITS[DEVICES[container.device].family]))
         yield _flipped(container, start + record * 10 + bit // 8, bit % 8, "scales")
 
 
@@ -214,11 +240,10 @@ def _flipped(container: Container, offset: int, bit: int, what: str) -> Mutant:
 def _registers(container: Container, steps: Sequence[Step], rng: np.random.Generator) -> Iterator[Mutant]:
     """The lowest bit of a zero point, a pad, a size or a window."""
     wanted = ("ZERO_POINT", "PAD_", "_M1", "KERNEL_STRIDE")
-    for place, word in enumerate(parse(container.payload).stream):
-        name = REGISTERS.get(int(word) & 0xFFFF, "")
+    for place, word, name in _settings(container):
         in_use = any(part in name for part in wanted) and "HEIGHT1" not in name and "IFM2" not in name
         if in_use and "BLK" not in name:
-            yield _replaced(container, place, int(word) ^ 1 << 16, f"{name} at word {place}")
+            yield _replaced(container, place, word ^ 1 << 16, f"{name} at word {place}")
 
 
 def _words(container: Container) -> NDArray[np.uint32]:

@@ -187,7 +187,7 @@ def _shape(rng: np.random.Generator, ranks: tuple[int, int] = (1, 5)) -> tuple[i
 
 def _window(rng: np.random.Generator, n: int, *, most: int = 9) -> dict[str, Any]:
     kernel = [_size(rng, most) for _ in range(n)]
-    attributes: dict[str, Any] = {"kernel_shape": kernel, "strides": [_size(rng, 4) for _ in range(n)]}
+    attributes: dict[str, Any] = {"kernel_shape": kernel, "strides": [int(rng.integers(1, 6)) for _ in range(n)]}
     if rng.random() < 0.6:
         attributes["pads"] = [int(rng.integers(0, size)) for size in (*kernel, *kernel)]
     if rng.random() < 0.2:
