@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import onnx_ir as ir
 import pytest
 
+from deepseek_backend_npu.container import Container
+from deepseek_backend_npu.verification.networks import pooling_network
 from deepseek_core import QuantizedModel
 from deepseek_core.cli import main
 from deepseek_core.ir import with_input_shapes
@@ -81,3 +85,38 @@ def test_a_corrupted_package_is_one_error(package, compile_, capfd) -> None:
     err = capfd.readouterr().err
     assert "damaged" in err
     assert "Traceback" not in err
+
+
+def test_what_does_not_fit_the_fast_memory_is_refused_with_both_sizes(package, compile_) -> None:
+    code, printed = compile_(package, "--targets", TARGET, "--set", "npu.sram=1K")
+    assert code != 0
+    assert "bytes of fast memory at once, and npu.sram allows 1024" in printed
+    assert "another target" in printed
+    assert compile_(package, "--targets", TARGET, "--set", "npu.sram=1M")[0] == 0
+
+
+def test_strides_that_the_npu_does_not_have_are_refused_with_the_reason(tmp_path, compile_) -> None:
+    path = tmp_path / "strides.ds"
+    Package(pooling_network(stride=5)).save(path)
+    code, printed = compile_(path, "--targets", TARGET)
+    assert code != 0
+    assert "an average with pads cannot have strides above 3" in printed
+    Package(pooling_network(stride=3)).save(path)
+    assert compile_(path, "--targets", TARGET)[0] == 0
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u85-256"])
+def test_a_corrupted_payload_is_one_error(package, compile_, capfd, device) -> None:
+    """All checksums are right: Arm's decoder ends its process on the weights, and the emulator refuses the rest."""
+    assert compile_(package, "--targets", f"npu:{device}")[0] == 0
+    out = package.with_name("out.ds")
+    opened = Package.open(out)
+    (artifact,) = opened.artifacts
+    container = Container.decode(artifact.payload)
+    broken = replace(container, constants=bytes(255 - byte for byte in container.constants))
+    replace(opened, artifacts=(replace(artifact, payload=broken.encode(), sha256=""),)).save(out)
+    capfd.readouterr()
+    assert main(["run", str(out), "--random"]) != 0
+    err = capfd.readouterr().err
+    assert "Traceback" not in err
+    assert "compile the model again" in " ".join(err.split())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from deepseek_core import QuantizedModel
 from deepseek_core.ir import with_input_shapes
 
-__all__ = ["residual_network"]
+__all__ = ["pooling_network", "residual_network", "unary_network"]
 
 _OPSET, _IR_VERSION = 21, 10
 
@@ -49,8 +51,18 @@ class _Builder:
         sides = [self._dq(codes, np.float32(_SCALE), np.int8(_ZERO)) for codes in (a, b)]
         return self._q(self._op("Add", sides))
 
-    def unary(self, op: str, codes: ir.Value, **attributes: object) -> ir.Value:
-        return self._q(self._op(op, [self._dq(codes, np.float32(_SCALE), np.int8(_ZERO))], **attributes))
+    def unary(
+        self,
+        op: str,
+        codes: ir.Value,
+        *,
+        scale: float = 0.0,
+        result: tuple[float, int] | None = None,
+        **attributes: object,
+    ) -> ir.Value:
+        """One op of one input; scale of the codes, scale and zero point of the result, where they are their own."""
+        real = self._dq(codes, np.float32(scale or _SCALE), np.int8(_ZERO))
+        return self._q(self._op(op, [real], **attributes), *(result or (_SCALE, _ZERO)))
 
     def model(self, output: ir.Value) -> QuantizedModel:
         graph = ir.Graph(
@@ -75,8 +87,9 @@ class _Builder:
         numbers = [self._constant(np.asarray(number)) for number in (scale, zero)]
         return self._op("DequantizeLinear", [codes, *numbers], **attributes)
 
-    def _q(self, real: ir.Value) -> ir.Value:
-        numbers = [self._constant(np.asarray(number)) for number in (np.float32(_SCALE), np.int8(_ZERO))]
+    def _q(self, real: ir.Value, scale: float = 0.0, zero: int = 0) -> ir.Value:
+        chosen = (np.float32(scale), np.int8(zero)) if scale else (np.float32(_SCALE), np.int8(_ZERO))
+        numbers = [self._constant(np.asarray(number)) for number in chosen]
         codes = self._op("QuantizeLinear", [real, *numbers])
         codes.type = ir.TensorType(ir.DataType.INT8)
         return codes
@@ -96,3 +109,18 @@ def residual_network(seed: int, *, size: int = 24, width: int = 24) -> Quantized
     x = build.unary("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     x = build.add(build.convolution(x, width, width, 3), x)
     return build.model(build.unary("GlobalAveragePool", x))
+
+
+def pooling_network(*, stride: int) -> QuantizedModel:
+    """An average over 3 × 3 with pads: codes [1, 3, 40, 40] to [1, 3, …]."""
+    build = _Builder(0)
+    attributes: dict[str, Any] = {"kernel_shape": [3, 3], "strides": [stride] * 2, "pads": [1, 1, 1, 1]}
+    return build.model(build.unary("AveragePool", build.input((1, 3, 40, 40)), **attributes))
+
+
+def unary_network(
+    op: str, shape: tuple[int, ...], *, scale: float, result: tuple[float, int], **attributes: object
+) -> QuantizedModel:
+    """One op on int8 codes of a scale, with scale and zero point of the result."""
+    build = _Builder(0)
+    return build.model(build.unary(op, build.input(shape), scale=scale, result=result, **attributes))
