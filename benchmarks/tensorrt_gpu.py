@@ -463,6 +463,7 @@ def main() -> None:
     parser.add_argument(
         "--photos", type=Path, default=Path("out/tensorrt_photos"), help="folder with photos.npz and models"
     )
+    parser.add_argument("--kinds", default="int8,fp16,weights", metavar="KIND,…", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--seconds", type=float, default=300, help="patience of build, time of conformance")
     parser.add_argument("--small", action="store_true", help="two layers of each network: to try the script")
     parser.add_argument("--json", type=Path, metavar="FILE", help="what report writes")

@@ -11,7 +11,7 @@ from deepseek_backend_tensorrt.bisect import failing_unit
 from deepseek_backend_tensorrt.child import shared
 from deepseek_backend_tensorrt.devices import AMPERE, Architecture
 from deepseek_backend_tensorrt.lowering import Lowering, lower
-from deepseek_backend_tensorrt.settings import Settings
+from deepseek_backend_tensorrt.settings import AUTO, Settings
 from deepseek_backend_tensorrt.shapes import profiles
 from deepseek_backend_tensorrt.toolchain import toolchain
 from deepseek_core import QuantizedModel, Target
@@ -34,6 +34,13 @@ class Job:
     product: str
     settings: Settings
     plain: frozenset[str] = frozenset()
+
+    @property
+    def precision(self) -> str:
+        """What units in float compute in: TensorRT-RTX has no float32 products for Turing."""
+        if self.settings.precision != AUTO:
+            return self.settings.precision
+        return "float16" if self.product == "rtx" and self.architecture.capability < (8, 0) else "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +70,13 @@ def build(job: Job) -> Built:
     gpu = here.gpu(job.architecture)
     device = gpu.name if gpu is not None else job.target.device
     typed = not (job.product == "tensorrt" and version.startswith("8."))
-    half = settings.precision == "float16"
+    half = job.precision == "float16"
     lowering = Lowering(21 if typed else 17, typed=typed, half=half, plain=job.plain)
     request = {
         "capability": list(job.architecture.capability),
         "half": half,
         "int8": any(unit.is_quantized for unit in job.model.units()),
-        "tf32": settings.precision == "tf32",
+        "tf32": job.precision == "tf32",
         "level": settings.level,
         "workspace": settings.workspace,
         "without": list(settings.without),

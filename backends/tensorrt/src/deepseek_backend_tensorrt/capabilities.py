@@ -29,7 +29,6 @@ _BLOCKS = tuple(
 _CLIPS = ("Relu", "Clip")
 _MATRIX = {
     "Conv": DType.FLOAT32,
-    "ConvTranspose": DType.FLOAT32,
     "Gemm": DType.FLOAT32,
     "MatMul": None,
 }

@@ -50,7 +50,7 @@ def compile_model(model: QuantizedModel, target: Target, options: CompileOptions
         "builder": f"{BUILDERS[job.product]} {built.version}",
         "seconds": built.seconds,
         "engine_bytes": len(built.engine),
-        "precision": settings.precision,
+        "precision": job.precision,
         "kernels": dict.fromkeys(sorted(job.plain), "float"),
         "int8": proof.to_json(),
     }

@@ -16,5 +16,5 @@ def part_cost(units: Sequence[Unit], target: Target) -> Cost:
     """Sum over the units, each with the fastest kernel it has."""
     measured = {unit: known_latencies(unit, target) for unit in units}
     rest = [unit for unit, latencies in measured.items() if not latencies]
-    known = (Cost.of(min(found.values()), Basis.MEASURED) for found in measured.values() if found)
-    return Cost.total((roofline(rest, capabilities(target)), *known))
+    known = [Cost.of(min(found.values()), Basis.MEASURED) for found in measured.values() if found]
+    return Cost.total([roofline(rest, capabilities(target)), *known] if rest else known)

@@ -20,7 +20,7 @@ Profile = Mapping[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 
 _CHOICES = {
     "builder": (AUTO, "tensorrt", "rtx"),
-    "precision": ("float32", "tf32", "float16"),
+    "precision": (AUTO, "float32", "tf32", "float16"),
     "kernels": ("measured", "int8", "weights", "float"),
 }
 _SIZE = re.compile(r"(\d+)([kmg]?)")
@@ -34,7 +34,7 @@ class Settings:
     Attributes:
         builder: `tensorrt`, which builds for the GPU in the machine, `rtx`, which builds ahead of time for any of its
             architectures, or `auto`: the first of the two that can.
-        precision: what units in float compute in.
+        precision: what units in float compute in; `auto` is float32 where the builder has kernels for it.
         kernels: which quantized units run on codes: all (`int8`), those with weights (`weights`), none (`float`), or as
             measured on the device.
         level: effort of the builder, 0 to 5; None for its own.
@@ -49,7 +49,7 @@ class Settings:
     """
 
     builder: str = AUTO
-    precision: str = "float32"
+    precision: str = AUTO
     kernels: str = "measured"
     level: int | None = None
     workspace: int | None = None
