@@ -41,7 +41,7 @@ def measure(options: Options) -> list[Figure]:
 
 
 def _figures(*, quick: bool) -> Iterator[Figure]:
-    yield _claims(2 if quick else 130)
+    yield _claims(2 if quick else 110)
     yield from _mutations(5 if quick else 60)
     better: dict[str, list[str]] = {device: [] for device in TUNED}
     for key in QUICK if quick else NETWORKS:
@@ -59,7 +59,7 @@ def _figures(*, quick: bool) -> Iterator[Figure]:
         note = f"in cycles or SRAM, and worse in neither; of {len(QUICK if quick else NETWORKS)}: {', '.join(names)}"
         yield Figure(f"networks that the chosen options improve, {device}", len(names), note=note)
     if qnn_problem() is None:
-        yield from _hexagon(1 if quick else 40, quick=quick)
+        yield from _hexagon(1 if quick else 24, quick=quick)
 
 
 def _claims(draws: int) -> Figure:
