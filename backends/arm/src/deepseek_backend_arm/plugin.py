@@ -49,6 +49,15 @@ def deepseek_compile(model: QuantizedModel, target: Target, options: CompileOpti
 
 
 @hookimpl
+def deepseek_cross_compile(
+    model: QuantizedModel, target: Target, format: str, options: CompileOptions
+) -> Artifact | None:
+    from deepseek_backend_arm.image.bundle import cross_compile
+
+    return cross_compile(model, target, format, options)
+
+
+@hookimpl
 def deepseek_load(artifact: Artifact, device: str | None) -> Executable:
     from deepseek_backend_arm.runtime import open_artifact
 

@@ -15,7 +15,7 @@ from deepseek_core import Role, Unit
 
 __all__ = ["LOWERINGS", "NO_ADDEND", "ROWS", "conv_window", "gemm_scratch"]
 
-ROWS = 24
+ROWS = 30
 """Positions that are gathered before they are multiplied (`DS_ROWS`)."""
 _MOST_TAPS = 256
 NO_ADDEND: dict[str, Value] = {
@@ -76,6 +76,7 @@ def _conv(unit: Unit, emitter: Emitter) -> None:
             "weights": packed.weights,
             "bias": packed.bias,
             "scale": packed.scale,
+            "tight": packed.tight,
             "addend": None,
         },
         {

@@ -68,6 +68,7 @@ def _weighted(unit: Unit, emitter: Emitter) -> None:
         "high": high,
     }
     places = {"x": source, "y": result, "weights": packed.weights, "bias": packed.bias, "scale": packed.scale}
+    places["tight"] = packed.tight
     emitter.emit("conv", {**places, "addend": None}, values, scratch=gemm_scratch(packed.depth))
     emitter.define(y.value, result)
 

@@ -11,9 +11,11 @@ from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, qparams_
 from deepseek_backend_arm.plan.program import Memory
 from deepseek_core import Operand, Role, Unit
 
-__all__ = ["BLOCK", "PANEL", "Matrix", "bias_of", "factors", "matrix", "pack", "padded"]
+__all__ = ["BLOCK", "PANEL", "Matrix", "bias_of", "factors", "matrix", "pack", "padded", "tight"]
 
-PANEL, BLOCK = 4, 16
+PANEL, SLAB, BLOCK, LANES = 4, 4, 16, 8
+WORTH_FOURS = 0.4
+"""Share of blocks from which sums of four products need fewer instructions than sums of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class Matrix:
     """Constants of a matrix product, in the order of its channels.
 
     Attributes:
+        tight: where products of four fit int16; see `tight`.
         depth: products behind one sum, up to a whole block.
         wide: whether a weight is -128.
     """
@@ -28,6 +31,7 @@ class Matrix:
     weights: Memory
     bias: Memory
     scale: Memory
+    tight: Memory
     depth: int
     wide: bool
 
@@ -39,24 +43,46 @@ def matrix(emitter: Emitter, unit: Unit, groups: list[NDArray[np.int8]], bias: N
         groups: [channels, depth] of each group of channels.
         bias: [all channels], with the input's zero point in it.
     """
-    packed = np.concatenate([pack(group).reshape(-1) for group in groups])
+    packed = np.concatenate([pack(group) for group in groups])
     channels = groups[0].shape[0]
     numbers = (bias, factors(unit, channels * len(groups)))
     rows = [np.concatenate([padded(part, PANEL, 0) for part in np.split(n, len(groups))]) for n in numbers]
+    flags = np.concatenate([tight(group) for group in groups])
     return Matrix(
         emitter.constants.add(packed, packed=True),
         emitter.constants.add(rows[0]),
         emitter.constants.add(rows[1]),
+        emitter.constants.add(flags) if flags.size and flags.mean() >= WORTH_FOURS else None,
         -(-groups[0].shape[1] // BLOCK) * BLOCK,
         any(bool((group == -128).any()) for group in groups),
     )
 
 
 def pack(rows: NDArray[np.int8]) -> NDArray[np.int8]:
-    """[channels, depth] → [panels, blocks, channel, code]; what is missing is 0."""
+    """[channels, depth] → slabs of up to four panels, each [blocks, panels, channel, code]; what is missing is 0."""
+    blocks = _blocks(rows)
+    slabs = (blocks[first : first + SLAB] for first in range(0, len(blocks), SLAB))
+    return np.concatenate([slab.transpose(2, 0, 1, 3).reshape(-1) for slab in slabs])
+
+
+def tight(rows: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """[panels, depth / 32]: whether any codes times the weights fit int16 when products of four are summed.
+
+    Those of a lane lie eight codes apart, so that the sum of their magnitudes may be 255: 128 · 255 < 2^15.
+    """
+    blocks = np.abs(_blocks(rows).astype(np.int32))
+    pairs = blocks.shape[2] // 2
+    lanes = blocks[:, :, : 2 * pairs].reshape(len(blocks), PANEL, pairs, 2 * BLOCK // LANES, LANES)
+    return np.asarray((lanes.sum(3).max((1, 3)) <= 255).astype(np.uint8))
+
+
+def _blocks(rows: NDArray[np.int8]) -> NDArray[np.int8]:
+    """[panels, channel, blocks, code]."""
     whole = padded(padded(rows, PANEL, 0), BLOCK, 1)
-    blocks = whole.reshape(whole.shape[0] // PANEL, PANEL, whole.shape[1] // BLOCK, BLOCK)
-    return np.ascontiguousarray(blocks.transpose(0, 2, 1, 3))
+    blocks: NDArray[np.int8] = whole.reshape(whole.shape[0] // PANEL, PANEL, whole.shape[1] // BLOCK, BLOCK).astype(
+        np.int8
+    )
+    return blocks
 
 
 def padded(array: NDArray[np.generic], multiple: int, axis: int) -> NDArray[np.generic]:

@@ -65,7 +65,7 @@ KERNELS = {
     for kernel in (
         _kernel(
             "conv",
-            "x weights bias scale addend y",
+            "x weights bias scale tight addend y",
             f"n h w c oc groups depth pointwise {_WINDOW} x_zero zero low high wide "
             "addend_zero sum_zero sum_low sum_high",
             "own_scale addend_scale sum_scale",

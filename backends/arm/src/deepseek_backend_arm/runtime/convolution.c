@@ -12,6 +12,20 @@ static workspace workspace_of(const ds_context *context, int thread) {
     return (workspace){(const int8_t **)(void *)start, (int8_t *)start + (DS_ROWS + 8) * sizeof(int8_t *)};
 }
 
+/* Whole vectors, the last one over part of what was there before: faster than memcpy for rows of a window. */
+DS_INLINE void copy_codes(int8_t *out, const int8_t *x, size_t count) {
+#if DS_HAS_NEON
+    if (count >= 16) {
+        size_t i = 0;
+        for (; i + 64 <= count; i += 64) vst1q_s8_x4(out + i, vld1q_s8_x4(x + i));
+        for (; i + 16 <= count; i += 16) vst1q_s8(out + i, vld1q_s8(x + i));
+        if (i < count) vst1q_s8(out + count - 16, vld1q_s8(x + count - 16));
+        return;
+    }
+#endif
+    memcpy(out, x, count);
+}
+
 /* The codes of one group under the window at a position; where it reaches over the border, the code of 0. */
 static void gather(const ds_conv_args *a, const int8_t *image, int oy, int ox, int channels, int8_t *out) {
     int left = ox * a->sw - a->left;
@@ -26,14 +40,14 @@ static void gather(const ds_conv_args *a, const int8_t *image, int oy, int ox, i
         }
         const int8_t *row = image + (size_t)iy * (size_t)a->w * (size_t)a->c;
         if (dense) {
-            memcpy(out, row + (size_t)left * (size_t)a->c, taps);
+            copy_codes(out, row + (size_t)left * (size_t)a->c, taps);
             out += taps;
             continue;
         }
         for (int kx = 0; kx < a->kw; kx++, out += channels) {
             int ix = left + kx * a->dw;
             if (ix < 0 || ix >= a->w) memset(out, a->x_zero, (size_t)channels);
-            else memcpy(out, row + (size_t)ix * (size_t)a->c, (size_t)channels);
+            else copy_codes(out, row + (size_t)ix * (size_t)a->c, (size_t)channels);
         }
     }
 }
@@ -57,6 +71,7 @@ static ds_gemm product(const ds_context *context, const ds_conv_args *a, int gro
         .scale = (const float *)(const void *)ds_at(context, a->scale) + group * padded,
         .depth = a->depth, .channels = channels, .pitch = a->oc,
         .zero = a->zero, .low = a->low, .high = a->high, .wide = a->wide,
+        .tight = a->tight == DS_NOWHERE ? NULL : ds_at(context, a->tight) + (size_t)(group * (padded / 4)) * (size_t)(a->depth / 32),
         .addend = adds ? (const int8_t *)ds_at(context, a->addend) + place : NULL,
         .own_scale = a->own_scale, .addend_scale = a->addend_scale, .sum_scale = a->sum_scale,
         .addend_zero = a->addend_zero, .sum_zero = a->sum_zero, .sum_low = a->sum_low, .sum_high = a->sum_high,

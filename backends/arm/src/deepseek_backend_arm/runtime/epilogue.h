@@ -69,20 +69,25 @@ DS_INLINE void ds_put8(const ds_gemm *g, int8x8_t codes, int8_t *y, const int8_t
     }
 }
 
-/* `panels` times four channels of one row from its accumulators, from `channel` on. */
+/* `panels` times four channels of one row from its accumulators, bias included, from `channel` on. */
 DS_INLINE void ds_put(const ds_gemm *g, const int32x4_t *sums, int panels, int channel, int row, int8_t *y) {
     int32x4_t v[4];
     int left = g->channels - channel;
-    size_t place = (size_t)row * (size_t)g->pitch + (size_t)channel;
-    const int8_t *addend = g->addend ? g->addend + place : NULL;
-    int32x4_t extra = vdupq_n_s32(g->row_bias ? g->row_bias[row] : 0);
+    long place = (long)row * g->pitch + channel;
+    const int8_t *addend = g->addend;
 #pragma GCC unroll 4
-    for (int p = 0; p < panels; p++)
-        v[p] = ds_scaled(vaddq_s32(sums[p], extra), vld1q_f32(g->scale + channel + 4 * p));
+    for (int p = 0; p < panels; p++) v[p] = sums[p];
+    if (g->row_bias) {
+        int32x4_t extra = vdupq_n_s32(g->row_bias[row]);
+#pragma GCC unroll 4
+        for (int p = 0; p < panels; p++) v[p] = vaddq_s32(v[p], extra);
+    }
+#pragma GCC unroll 4
+    for (int p = 0; p < panels; p++) v[p] = ds_scaled(v[p], vld1q_f32(g->scale + channel + 4 * p));
     if (panels == 4 && left >= 16) {
         int8x16_t codes = ds_narrow16(v[0], v[1], v[2], v[3], g->zero, g->low, g->high);
         if (addend) {
-            int8x16_t other = vld1q_s8(addend);
+            int8x16_t other = vld1q_s8(addend + place);
             codes = vcombine_s8(ds_add8(g, vget_low_s8(codes), vget_low_s8(other)),
                                 ds_add8(g, vget_high_s8(codes), vget_high_s8(other)));
         }
@@ -91,10 +96,11 @@ DS_INLINE void ds_put(const ds_gemm *g, const int32x4_t *sums, int panels, int c
     }
 #pragma GCC unroll 2
     for (int p = 0; p < panels; p += 2) {
-        if (left <= 4 * p) return;
-        int8x8_t codes = ds_narrow8(v[p], v[p + 1 < panels ? p + 1 : p], g->zero, g->low, g->high);
         int here = left - 4 * p;
-        ds_put8(g, codes, y + place + 4 * p, addend ? addend + 4 * p : NULL, panels == 1 && here > 4 ? 4 : here);
+        if (here <= 0) return;
+        int8x8_t codes = ds_narrow8(v[p], v[p + 1 < panels ? p + 1 : p], g->zero, g->low, g->high);
+        const int8_t *other = addend ? addend + place + 4 * p : NULL;
+        ds_put8(g, codes, y + place + 4 * p, other, panels == 1 && here > 4 ? 4 : here);
     }
 }
 #endif

@@ -1,6 +1,7 @@
 /* Matrix products of codes: which kernel runs, and how weights lie for it.
 
-   Weights lie in panels of four channels. A panel is a row of blocks, each of four channels by sixteen codes of depth:
+   Four channels are a panel, and up to four panels a slab. Along the depth of a slab lies one block of each of its panels,
+   then the next of each: one pointer walks through all of them. A block has four channels by sixteen codes of depth:
        base order     [channel 4][code 16]             whole vectors along the depth, for smull and sadalp
        dotprod order  [quad 4][channel 4][code 4]      four channels by four codes in a vector, for sdot by lane
        i8mm order     [half 2][pair 2][channel 2][code 8]   two channels by eight codes in a vector, for smmla

@@ -13,10 +13,10 @@ DS_INLINE int8x16_t halves(int8x16_t a, int8x16_t b, bool high) {
 DS_INLINE void tile(const ds_gemm *g, const int8_t *const *rows, int channel, int mr, int panels, int first, int last,
                     int8_t *y) {
     int32x4_t sums[MR / 2][2][2]; /* pair of rows, panel, pair of channels */
-    const int8_t *w[2];
+    const int8_t *w = ds_panel(g, channel);
+    long pitch = ds_pitch(g, channel);
 #pragma GCC unroll 2
     for (int p = 0; p < panels; p++) {
-        w[p] = g->weights + (size_t)(channel + 4 * p) * (size_t)g->depth;
         int64x2_t bias = vreinterpretq_s64_s32(vld1q_s32(g->bias + channel + 4 * p));
 #pragma GCC unroll 4
         for (int i = 0; i < mr / 2; i++) {
@@ -36,13 +36,13 @@ DS_INLINE void tile(const ds_gemm *g, const int8_t *const *rows, int channel, in
         for (int p = 0; p < panels; p++) {
 #pragma GCC unroll 4
             for (int part = 0; part < 4; part++) {
-                int8x16_t b = vld1q_s8(w[p] + 16 * part);
+                int8x16_t b = vld1q_s8(w + 64 * p + 16 * part);
 #pragma GCC unroll 4
                 for (int i = 0; i < mr / 2; i++)
                     sums[i][p][part % 2] = vmmlaq_s32(sums[i][p][part % 2], a[i][part / 2], b);
             }
-            w[p] += 64;
         }
+        w += pitch;
     }
 #pragma GCC unroll 4
     for (int i = 0; i < mr / 2; i++) {

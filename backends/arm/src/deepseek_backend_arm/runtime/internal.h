@@ -17,7 +17,7 @@
 
 #define DS_INLINE static inline __attribute__((always_inline))
 
-enum { DS_NOWHERE = -2, DS_PANEL = 4, DS_BLOCK = 16, DS_ROWS = 24, DS_MOST_THREADS = 64, DS_MOST_TAPS = 256 };
+enum { DS_NOWHERE = -2, DS_PANEL = 4, DS_BLOCK = 16, DS_ROWS = 30, DS_MOST_THREADS = 64, DS_MOST_TAPS = 256 };
 
 typedef struct ds_pool ds_pool;
 
@@ -60,10 +60,21 @@ typedef struct {
     int32_t depth, channels, pitch;
     int32_t zero, low, high;
     int32_t wide; /* weights may hold -128: products of two do not fit int16 */
+    const uint8_t *tight; /* of each panel and 32 codes of depth: whether products of four fit int16; or NULL */
     const int8_t *addend; /* rows of codes to be added to the result, or NULL */
     float own_scale, addend_scale, sum_scale;
     int32_t addend_zero, sum_zero, sum_low, sum_high;
 } ds_gemm;
+
+/* Bytes from one block of a panel to the next, and the panel's first block. */
+DS_INLINE long ds_pitch(const ds_gemm *g, int channel) {
+    int left = (g->channels + 3) / 4 - channel / 16 * 4;
+    return left < 4 ? left * 64 : 256;
+}
+
+DS_INLINE const int8_t *ds_panel(const ds_gemm *g, int channel) {
+    return g->weights + (size_t)(channel / 16 * 16) * (size_t)g->depth + channel % 16 / 4 * 64;
+}
 
 void ds_gemm_neon(const ds_gemm *g, const int8_t *const *rows, int count, int8_t *y);
 void ds_gemm_dotprod(const ds_gemm *g, const int8_t *const *rows, int count, int8_t *y);

@@ -31,13 +31,15 @@ static workspace workspace_of(ds_context *context, const ds_matmul_args *a, int 
 
 static void pack(const ds_context *context, const ds_matmul_args *a, const int8_t *b, const workspace *space) {
     int depth = (a->k + 15) / 16 * 16, columns = (a->n + 3) / 4 * 4;
+    const ds_gemm shape = {.weights = space->weights, .depth = depth, .channels = a->n};
     memset(space->weights, 0, (size_t)columns * (size_t)depth);
     for (int j = 0; j < columns; j++) {
         int32_t sum = 0;
-        int8_t *panel = space->weights + (size_t)(j / 4) * 4 * (size_t)depth + j % 4 * 16;
+        int8_t *panel = (int8_t *)ds_panel(&shape, j) + j % 4 * 16;
+        long pitch = ds_pitch(&shape, j);
         for (int k = 0; k < a->k && j < a->n; k++) {
             int8_t code = b[(size_t)k * (size_t)a->b_row + (size_t)j * (size_t)a->b_column];
-            panel[k / 16 * 64 + k % 16] = code;
+            panel[k / 16 * pitch + k % 16] = code;
             sum += code;
         }
         space->bias[j] = a->k * a->a_zero * a->b_zero - a->a_zero * sum;

@@ -32,9 +32,37 @@ static void copy_rows(ds_context *context, const void *arguments, int thread, in
     }
 }
 
+#if DS_HAS_NEON
+/* Three planes of codes to pixels of three, as an image comes in. */
+static void interleave(ds_context *context, const void *arguments, int thread, int begin, int end) {
+    (void)thread;
+    const ds_copy_args *a = arguments;
+    const uint8_t *x = ds_at(context, a->x) + a->x_offset;
+    uint8_t *y = ds_at(context, a->y) + a->y_offset;
+    ptrdiff_t plane = a->x_strides[1];
+    int i = begin;
+    for (; i + 16 <= end; i += 16) {
+        uint8x16x3_t pixels = {{vld1q_u8(x + i), vld1q_u8(x + plane + i), vld1q_u8(x + 2 * plane + i)}};
+        vst3q_u8(y + 3 * (ptrdiff_t)i, pixels);
+    }
+    for (; i < end; i++)
+        for (int c = 0; c < 3; c++) y[3 * (ptrdiff_t)i + c] = x[c * plane + i];
+}
+
+static bool interleaves(const ds_copy_args *a) {
+    return a->size == 1 && a->rank == 2 && a->dims[1] == 3 && a->x_strides[0] == 1 && a->y_strides[0] == 3 && a->y_strides[1] == 1;
+}
+#endif
+
 /* Strides and offsets count elements; those of x may be 0 or negative. */
 void ds_copy(ds_context *context, const void *arguments) {
     const ds_copy_args *a = arguments;
+#if DS_HAS_NEON
+    if (interleaves(a)) {
+        ds_parallel(context, a->dims[0], 1024, interleave, a);
+        return;
+    }
+#endif
     int rows = 1;
     for (int axis = 0; axis + 1 < a->rank; axis++) rows *= a->dims[axis];
     if (a->dims[a->rank - 1] > 0) ds_parallel(context, rows, 16, copy_rows, a);

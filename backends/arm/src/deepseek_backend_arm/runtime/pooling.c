@@ -34,12 +34,26 @@ static const int8_t *tap(const ds_pool2d_args *a, const int8_t *image, int oy, i
 }
 
 static void largest(const ds_pool2d_args *a, const int8_t *image, int oy, int ox, window w, int8_t *y) {
-    memset(y, -128, (size_t)a->c);
-    for (int ky = w.y0; ky < w.y1; ky++) {
-        for (int kx = w.x0; kx < w.x1; kx++) {
-            const int8_t *x = tap(a, image, oy, ox, ky, kx);
-            for (int c = 0; c < a->c; c++) y[c] = y[c] > x[c] ? y[c] : x[c];
+    int c = 0;
+#if DS_HAS_NEON
+    for (; c + 16 <= a->c; c += 16) {
+        int8x16_t best = vdupq_n_s8(-128);
+        for (int ky = w.y0; ky < w.y1; ky++) {
+            const int8_t *x = tap(a, image, oy, ox, ky, w.x0) + c;
+            for (int kx = w.x0; kx < w.x1; kx++, x += (ptrdiff_t)a->dw * a->c) best = vmaxq_s8(best, vld1q_s8(x));
         }
+        vst1q_s8(y + c, best);
+    }
+#endif
+    for (; c < a->c; c++) {
+        int8_t best = -128;
+        for (int ky = w.y0; ky < w.y1; ky++) {
+            for (int kx = w.x0; kx < w.x1; kx++) {
+                int8_t code = tap(a, image, oy, ox, ky, kx)[c];
+                best = code > best ? code : best;
+            }
+        }
+        y[c] = best;
     }
 }
 

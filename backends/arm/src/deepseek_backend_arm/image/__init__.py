@@ -1,0 +1,1 @@
+"""Images: a program as C, as a static library, or as one executable file."""

@@ -1,0 +1,121 @@
+"""Images in three formats: `bin`, a static executable; `lib`, a static library; `c`, sources. Deterministic bytes."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from deepseek_backend_arm import __version__
+from deepseek_backend_arm.build import runtime_folder
+from deepseek_backend_arm.compiler import plan
+from deepseek_backend_arm.image.csource import CONSTANTS, Identity, model_source
+from deepseek_backend_arm.image.texts import EXAMPLE, MAKEFILE, README
+from deepseek_backend_arm.plan.program import Program
+from deepseek_backend_arm.settings import Settings
+from deepseek_backend_arm.sources import FLAGS, LIBRARY, march, sources
+from deepseek_backend_arm.targets import LEVELS, cpu_of
+from deepseek_backend_arm.toolchain import find_toolchain, run_tool
+from deepseek_core import Artifact, CompileOptions, QuantizedModel, Target
+
+__all__ = ["cross_compile"]
+
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def cross_compile(model: QuantizedModel, target: Target, format: str, options: CompileOptions) -> Artifact | None:
+    """An image of a whole model; None for a format that there is none of.
+
+    Raises:
+        ConfigError: an unknown option.
+        BackendError: units that the target does not run, or there is no toolchain.
+    """
+    if format not in _FORMATS:
+        return None
+    Settings.read(options)
+    cpu = cpu_of(target)
+    program = plan(model, target, options)
+    identity = Identity(
+        model.graph.name or "model",
+        model.digest(),
+        f"{target}, deepseek-backend-arm {__version__}",
+        LEVELS.index(cpu.level),
+    )
+    options.progress("arm: writing C", 0.3)
+    files = {
+        "model.c": model_source(program, identity).encode(),
+        "constants.bin": program.constants,
+        "constants.S": CONSTANTS.encode(),
+    }
+    payload, toolchain = _FORMATS[format](files, program, options)
+    options.progress("arm: done", 1.0)
+    report = {**program.report, "image_bytes": len(payload)}
+    return Artifact(target, payload, format, {"deepseek-backend-arm": __version__, **toolchain}, report=report)
+
+
+_Built = tuple[bytes, dict[str, str]]
+
+
+def _bin(files: Mapping[str, bytes], program: Program, options: CompileOptions) -> _Built:
+    """A static executable."""
+    runtime = runtime_folder(options)
+    toolchain = find_toolchain()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _objects(folder, files, options)
+        inputs = ["model.o", "constants.o", str(runtime / "main.o"), str(runtime / "npy.o"), str(runtime / "libds.a")]
+        options.progress("arm: linking", 0.8)
+        toolchain.run(["-static", "-s", "-Wl,--gc-sections", "-o", "image", *inputs, "-lm", "-lpthread"], folder)
+        return (folder / "image").read_bytes(), {toolchain.name: toolchain.version}
+
+
+def _lib(files: Mapping[str, bytes], program: Program, options: CompileOptions) -> _Built:
+    """A static library with its header and an example, zipped."""
+    runtime, toolchain = runtime_folder(options), find_toolchain()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _objects(folder, files, options)
+        objects = ["model.o", "constants.o", *(str(runtime / f"{part}.o") for part in LIBRARY)]
+        run_tool([*toolchain.archive, "rcsD", "libmodel.a", *objects], folder)
+        library = (folder / "libmodel.a").read_bytes()
+    contents = {"libmodel.a": library, "ds.h": sources()["ds.h"].encode(), "example.c": EXAMPLE.encode()}
+    return _zipped({**contents, "README.txt": README["lib"].encode()}), {toolchain.name: toolchain.version}
+
+
+def _c(files: Mapping[str, bytes], program: Program, options: CompileOptions) -> _Built:
+    """Every source with a makefile, zipped."""
+    own = {name: text.encode() for name, text in sources().items() if name not in ("serve.c", "loader.c", "loader.h")}
+    own.pop("kernels.inc")
+    names = [*(name for name in LIBRARY if name != "loader"), "model", "main", "npy"]
+    rules = "".join(f"{name}.o: CFLAGS += {' '.join(march(name))}\n" for name in names if march(name))
+    makefile = MAKEFILE.format(objects=" ".join(f"{name}.o" for name in names), flags=" ".join(FLAGS), rules=rules)
+    return _zipped({**own, **files, "Makefile": makefile.encode(), "README.txt": README["c"].encode()}), {}
+
+
+_FORMATS: dict[str, Callable[[Mapping[str, bytes], Program, CompileOptions], _Built]] = {
+    "bin": _bin,
+    "lib": _lib,
+    "c": _c,
+}
+
+
+def _objects(folder: Path, files: Mapping[str, bytes], options: CompileOptions) -> None:
+    """Compile the model's own sources."""
+    toolchain = find_toolchain()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    include = f"-I{runtime_folder(options)}"
+    options.progress("arm: compiling", 0.5)
+    toolchain.run([*FLAGS, include, "-c", "model.c", "constants.S"], folder)
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, _DATE)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(entry, data)
+    return packed.getvalue()

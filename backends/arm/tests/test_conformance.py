@@ -1,0 +1,46 @@
+"""The conformance kit: everything for one CPU, the plain cases for the others."""
+
+import pytest
+
+from deepseek_backend_arm.probe import probe
+from deepseek_backend_arm.targets import TARGETS
+from deepseek_core.conformance import ConformanceSuite
+
+pytestmark = pytest.mark.skipif(
+    not probe(TARGETS[0]).can_run, reason="; ".join(missing.what for missing in probe(TARGETS[0]).missing)
+)
+_PLAIN = "numerics/*/mixed"
+
+
+class TestCortexA72(ConformanceSuite):
+    target = "arm:cortex-a72"
+
+
+class TestCortexA53(ConformanceSuite):
+    target = "arm:cortex-a53"
+    pattern = _PLAIN
+
+
+class TestCortexA76(ConformanceSuite):
+    target = "arm:cortex-a76"
+    pattern = "numerics/[CGM]*"
+
+
+class TestNeoverseN1(ConformanceSuite):
+    target = "arm:neoverse-n1"
+    pattern = _PLAIN
+
+
+class TestDotprod(ConformanceSuite):
+    target = "arm:armv8.2-a+dotprod"
+    pattern = _PLAIN
+
+
+class TestI8mm(ConformanceSuite):
+    target = "arm:armv8.6-a+i8mm"
+    pattern = "numerics/[CGM]*"
+
+
+class TestGeneric(ConformanceSuite):
+    target = "arm:armv8-a"
+    pattern = _PLAIN
