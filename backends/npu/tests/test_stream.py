@@ -129,5 +129,12 @@ def test_exact_and_fast_scaling_agree(mode) -> None:
     assert fast.tolist() == slow
 
 
+def test_products_of_more_than_64_bits_are_exact() -> None:
+    rng = np.random.default_rng(0)
+    sums, scales, shifts = (rng.integers(*ends, 300) for ends in ((-(1 << 40), 1 << 40), (1 << 29, 1 << 31), (21, 60)))
+    exact = [(int(v) * int(m) + (1 << int(s) >> 1)) >> int(s) for v, m, s in zip(sums, scales, shifts, strict=True)]
+    assert rescale(sums, scales, shifts, Round.NATURAL).tolist() == exact
+
+
 def test_accumulators_wrap() -> None:
     assert wrap(np.array([1 << 31, -(1 << 31) - 1]), 32).tolist() == [-(1 << 31), (1 << 31) - 1]

@@ -13,6 +13,7 @@ __all__ = ["rescale", "wrap"]
 
 Integers = NDArray[np.int64]
 _HEADROOM = 1 << 62
+_LOW_BITS = 20
 
 
 def wrap(values: Integers, bits: int) -> Integers:
@@ -24,6 +25,8 @@ def rescale(values: Integers, scale: NDArray[Any] | int, shift: NDArray[Any] | i
     """Values · scale / 2^shift, rounded; scale and shift are scalars or one a channel (last axis)."""
     scales, shifts = np.asarray(scale, np.int64), np.asarray(shift, np.int64)
     largest = int(np.abs(values).max(initial=0)) * int(np.abs(scales).max(initial=0))
+    if largest >= _HEADROOM and mode is Round.NATURAL and bool((shifts > _LOW_BITS).all()):
+        return _in_halves(values, scales, shifts)
     if largest >= _HEADROOM or (mode is Round.DOUBLE and bool((shifts < 31).any())):
         return _exactly(values, scales, shifts, mode)
     product = values * scales
@@ -32,6 +35,14 @@ def rescale(values: Integers, scale: NDArray[Any] | int, shift: NDArray[Any] | i
     if mode is Round.TRUNCATE:
         return np.asarray(np.where(product < 0, -(-product >> shifts), product >> shifts))
     return _twice(product, shifts - 31)
+
+
+def _in_halves(values: Integers, scales: NDArray[np.int64], shifts: NDArray[np.int64]) -> Integers:
+    """Half up, where 64 bits are too few for the product of the whole value."""
+    high, low = values >> _LOW_BITS, values & (1 << _LOW_BITS) - 1
+    left = shifts - _LOW_BITS
+    total = high * scales + (low * scales >> _LOW_BITS) + (np.int64(1) << left >> 1)
+    return np.asarray(total >> left)
 
 
 def _twice(product: Integers, rest: NDArray[np.int64]) -> Integers:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from deepseek_backend_npu.tosa.graph import Graph, Operator, Tensor
 from deepseek_backend_npu.tosa.schema import ATTRIBUTES, DType, Op
 
@@ -53,7 +55,7 @@ def _block(builder: Builder, graph: Graph) -> int:
 
 def _shape(builder: Builder, tensor: Tensor) -> int:
     data = _bytes(builder, tensor.data or b"")
-    name = builder.CreateString(tensor.name)
+    name = builder.CreateSharedString(tensor.name)
     builder.StartObject(3)
     builder.PrependUOffsetTRelativeSlot(0, name, 0)
     builder.PrependUint32Slot(1, tensor.shape[0], 0)
@@ -64,7 +66,7 @@ def _shape(builder: Builder, tensor: Tensor) -> int:
 def _tensor(builder: Builder, tensor: Tensor) -> int:
     data = None if tensor.data is None else _bytes(builder, tensor.data)
     shape = _ints(builder, tensor.shape)
-    name = builder.CreateString(tensor.name)
+    name = builder.CreateSharedString(tensor.name)
     builder.StartObject(14)
     builder.PrependUOffsetTRelativeSlot(0, name, 0)
     builder.PrependUOffsetTRelativeSlot(1, shape, 0)
@@ -120,26 +122,30 @@ def _table(builder: Builder, slots: int, offsets: dict[int, int]) -> int:
 
 
 def _names(builder: Builder, tensors: Sequence[Tensor]) -> int:
-    return _offsets(builder, [builder.CreateString(tensor.name) for tensor in tensors])
+    return _offsets(builder, [builder.CreateSharedString(tensor.name) for tensor in tensors])
 
 
 def _offsets(builder: Builder, offsets: Sequence[int]) -> int:
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return int(builder.EndVector())
+    """A vector of offsets, each relative to where it is: the buffer grows downwards, so the last is written first."""
+    count = len(offsets)
+    builder.StartVector(4, count, 4)
+    places = builder.Offset() + 4 * np.arange(count, 0, -1)
+    return _filled(builder, (places - np.array(offsets, np.int64)).astype("<u4").tobytes(), count)
 
 
 def _ints(builder: Builder, values: Sequence[int]) -> int:
     builder.StartVector(4, len(values), 4)
-    for value in reversed(values):
-        builder.PrependInt32(int(value))
-    return int(builder.EndVector())
+    return _filled(builder, np.array(values, "<i4").tobytes(), len(values))
 
 
 def _bytes(builder: Builder, data: bytes) -> int:
     """A byte vector whose first byte is aligned, as the schema asks of constants."""
     builder.StartVector(1, len(data), _ALIGNMENT)
+    return _filled(builder, data, len(data))
+
+
+def _filled(builder: Builder, data: bytes, count: int) -> int:
+    """End a vector whose elements are these bytes."""
     start = builder.Head() - len(data)
     builder.Bytes[start : start + len(data)] = data
     builder.head = start
