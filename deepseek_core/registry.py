@@ -212,13 +212,22 @@ class Registry:
             fix=f"pip install deepseek-backend-{name}",
         )
 
+    def _by_device(self, name: str) -> tuple[Backend, Target] | None:
+        """The only target whose device has this name, where no backend has it."""
+        if name in self.backends:
+            return None
+        found = [(b, t) for b in self.backends.values() for t in b.targets if t.device == name and not t.features]
+        return found[0] if len(found) == 1 else None
+
     def resolve(self, target: Target | str) -> tuple[Backend, Target]:
-        """Backend and target of a string; `cpu` alone takes the backend's default target.
+        """Backend and target of a string; `cpu` alone takes the backend's target, `sm_89` the one so named.
 
         Raises:
             TargetError: unknown backend or device; the message lists the known ones.
         """
         if isinstance(target, str):
+            if ":" not in target and (named := self._by_device(target.strip())) is not None:
+                return named
             backend = self.backend(target.strip().split(":")[0])
             if ":" not in target:
                 return backend, backend.targets[0]

@@ -45,6 +45,7 @@ ORDER = (
     "runtime",
     "pipeline",
     "cross",
+    "cross_source",
     "plan",
     "profile",
     "summary",

@@ -132,6 +132,7 @@ def test_a_hook_wrapper_sees_every_call():
 def test_resolve_takes_names_and_lists_what_there_is():
     found = Registry([Backend(plugin())], [BrokenBackend("bad", "deepseek-backend-bad", "ImportError: x", "reinstall")])
     assert found.resolve("toy")[1] == HOST
+    assert found.resolve("host")[1] == HOST
     assert found.resolve("toy:host+fast")[1] == Target("toy", "host", ("fast",))
     with pytest.raises(TargetError, match="no target 'toy:moon'; choose one of: toy:host"):
         found.resolve("toy:moon")

@@ -25,6 +25,25 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "main"]
 
+_ELF = b"\x7fELF"
+"""A file that starts like this is a program."""
+
+
+def _warn(text: str) -> None:
+    click.echo(f"warning: {text}", err=True)
+
+
+def _shapes(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """`x=1,3,224,224` → sizes by input name; the name may be left out."""
+    found: dict[str, tuple[int, ...]] = {}
+    for value in values:
+        name, _, sizes = value.rpartition("=")
+        parts = sizes.split(",")
+        if not all(part.strip().isdecimal() for part in parts):
+            raise click.BadParameter(f"'{value}' is no shape; write it as INPUT=1,3,224,224")
+        found[name] = tuple(int(part) for part in parts)
+    return found
+
 
 @click.command(name="deepseek-cross-compile", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="deepseek-cross-compile", message="%(prog)s %(version)s")
@@ -32,6 +51,10 @@ __all__ = ["command", "main"]
 @click.option("--model", type=FILE, required=True, metavar="FILE", help="A quantized .ds or an ONNX model.")
 @click.option("-o", "--output", type=FILE, required=True, metavar="FILE", help="The image to write.")
 @click.option("--format", metavar="NAME", help="Of the formats the target offers.  [default: the first]")
+@click.option("--calib", "calibration", type=FILE, metavar="PATH", help="Samples to quantize a float model on.")
+@click.option(
+    "--shape", "shapes", multiple=True, metavar="[INPUT=]N,…", callback=_shapes, help="Fix the shape of an input."
+)
 @click.option("--optimize", type=click.IntRange(0, 1), default=1, show_default=True, help="0: no search for kernels.")
 @click.option(
     "--min-int8", type=click.FloatRange(0, 1), metavar="SHARE", help="Least share of quantized units that run on codes."
@@ -44,6 +67,7 @@ def command(target: str, model: Path, output: Path, **chosen: Any) -> Report:
     """Build a stand-alone image of a model for another machine."""
     from deepseek_core.atomic import atomic_write, check_writable
     from deepseek_core.cross import cross_compile
+    from deepseek_core.cross_source import prepared_source
     from deepseek_core.files import open_file
     from deepseek_core.options import CompileOptions
     from deepseek_core.registry import discover
@@ -54,12 +78,15 @@ def command(target: str, model: Path, output: Path, **chosen: Any) -> Report:
     extra = dict(chosen["extra"])
     if chosen["min_int8"] is not None:
         extra[f"{backend.name}.min_int8"] = str(chosen["min_int8"])
-    source = open_file(model).model
     with progress_bar() as progress:
+        asked = {"shapes": chosen["shapes"], "calibration": chosen["calibration"], "warn": _warn}
+        source = prepared_source(open_file(model).model, resolved, registry, progress=progress, **asked)
         options = CompileOptions(chosen["optimize"], extra=extra, progress=progress)
         image = cross_compile(source, resolved, registry=registry, format=chosen["format"], options=options)
     with atomic_write(output) as file:
         file.write(image.payload)
+    if image.payload.startswith(_ELF):
+        output.chmod(output.stat().st_mode | 0o111)
     return Report(_json(image, output), partial(_render, image, output))
 
 

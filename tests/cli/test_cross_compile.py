@@ -40,7 +40,7 @@ def offers(monkeypatch) -> None:
     """Echo, as if it offered two formats, one of which it does not give."""
     hooks = {name: getattr(echo, name) for name in dir(echo) if name.startswith("deepseek_")}
     hooks |= {"deepseek_capabilities": _capabilities, "deepseek_cross_compile": _cross_compile}
-    found = Registry([Backend(SimpleNamespace(**hooks))])
+    found = Registry([Backend(SimpleNamespace(**hooks)), discover().backend("reference")])
     monkeypatch.setattr("deepseek_core.registry.discover", lambda: found)
 
 
@@ -112,3 +112,32 @@ def test_a_backend_without_formats_says_so(model, tmp_path, capfd) -> None:
 def test_a_unit_that_does_not_run_there_is_named(filled, tmp_path, capfd) -> None:
     assert main(_arguments(filled / "model.ds", tmp_path / "image")) == 2
     assert "units run on no chosen target" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("offers")
+def test_a_float_model_is_quantized_first(model, tmp_path, capfd) -> None:
+    source, samples = model.parent / "m.onnx", tmp_path / "samples"
+    samples.mkdir()
+    np.save(samples / "one.npy", np.arange(8, dtype=np.float32).reshape(2, 4))
+    assert main(_arguments(source, tmp_path / "image")) == 0
+    assert "made-up numbers" in capfd.readouterr().err
+    assert main(_arguments(source, tmp_path / "image", "--calib", str(samples))) == 0
+    assert "made-up" not in capfd.readouterr().err
+    assert main(_arguments(model, tmp_path / "image", "--calib", str(samples))) == 2
+    assert "quantized already" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("offers")
+def test_a_loose_shape_is_asked_for(model, tmp_path, capfd) -> None:
+    loose = onnx.load(model.parent / "m.onnx")
+    for value in (*loose.graph.input, *loose.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.save(loose, tmp_path / "loose.onnx")
+    arguments = _arguments(tmp_path / "loose.onnx", tmp_path / "image")
+    assert main(arguments) == 2
+    assert "add --shape x=1,4" in capfd.readouterr().err
+    assert main([*arguments, "--shape", "x=2,4"]) == 0
+    assert main([*arguments, "--shape", "z=2,4"]) == 2
+    assert main([*arguments, "--shape", "2,many"]) == 2
+    capfd.readouterr()
+    assert main([*arguments, "--shape", "2,4"]) == 0

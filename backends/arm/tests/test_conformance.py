@@ -42,5 +42,5 @@ class TestI8mm(ConformanceSuite):
 
 
 class TestGeneric(ConformanceSuite):
-    target = "arm:armv8-a"
+    target = "arm:arm64"
     pattern = _PLAIN

@@ -34,7 +34,7 @@ class Cpu:
     bandwidth: float = 4e9
 
 
-GENERIC = "armv8-a"
+GENERIC = "arm64"
 CPUS = {
     "cortex-a72": Cpu("neon", "cortex-a72", 8, 1.5e9),
     "cortex-a53": Cpu("neon", "cortex-a53", 5, 1.2e9, bandwidth=2e9),

@@ -9,10 +9,10 @@ import numpy as np
 from deepseek_backend_arm.lowering.emitter import Emitter, shape_of
 from deepseek_backend_arm.lowering.tensor import Tensor, canonical
 from deepseek_backend_arm.plan.abi import Value
-from deepseek_core import QParams, Role, Unit
+from deepseek_core import Granularity, QParams, Role, Unit
 from deepseek_core.errors import BackendError
 from deepseek_core.ir import qparams_of
-from deepseek_core.scheme import Granularity
+
 
 __all__ = ["LOWERINGS", "conversion_problem"]
 

@@ -51,6 +51,15 @@ static int fail(int code, const char *subject, const char *why) {
     return code;
 }
 
+static int fail_file(const char *path, const char *wrong) {
+    say_to(2, "error: ");
+    say_to(2, path);
+    say_to(2, ": ");
+    say_to(2, wrong);
+    say_to(2, "\n");
+    return FAILED;
+}
+
 /* A whole number from 1 to `most`; 0 for anything else. */
 static int count_of(const char *word, int most) {
     int found = 0;
@@ -148,11 +157,7 @@ static int read_inputs(const options *o, const ds_context *context) {
         const ds_tensor *tensor = named(o->inputs[i], m->inputs, m->inputs_count, &path);
         if (tensor == NULL) return fail(USAGE, o->inputs[i], " names no input; write NAME=FILE, --info lists the names");
         const char *wrong = ds_npy_read(path, tensor, ds_data(context, tensor));
-        if (wrong != NULL) {
-            say_to(2, "error: ");
-            say_to(2, path);
-            return fail(FAILED, ": ", wrong);
-        }
+        if (wrong != NULL) return fail_file(path, wrong);
         seen[tensor - m->inputs] = true;
     }
     for (int i = 0; i < m->inputs_count && !o->runs; i++)
@@ -166,11 +171,7 @@ static int write_outputs(const options *o, const ds_context *context) {
         const ds_tensor *tensor = named(o->outputs[i], ds_program.outputs, ds_program.outputs_count, &path);
         if (tensor == NULL) return fail(USAGE, o->outputs[i], " names no output; write NAME=FILE, --info lists the names");
         const char *wrong = ds_npy_write(path, tensor, ds_data(context, tensor));
-        if (wrong != NULL) {
-            say_to(2, "error: ");
-            say_to(2, path);
-            return fail(FAILED, ": ", wrong);
-        }
+        if (wrong != NULL) return fail_file(path, wrong);
     }
     return 0;
 }
