@@ -2,8 +2,8 @@
 
 With d = x - max(x) the exponential has 256 values: a table, of as many bits as the sum of a row leaves room for. A
 table holds bytes, so there is one for each byte, and their sum is exact. The reciprocal of the sum is looked up between
-points, after the sum was shifted to 31 bits; the shift is taken back at the end. What is lost on the way is below
-2^-10 of a probability, so results differ from the IR's where rounding was close, and by one code.
+points, after the sum was shifted to 31 bits; the shift is taken back at the end. What is lost on the way is below 2^-9
+of each result, in the longest rows and much less in others: at most half a code of eight bits, so one code at most.
 """
 
 from __future__ import annotations

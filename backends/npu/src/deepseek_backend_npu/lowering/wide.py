@@ -123,7 +123,8 @@ def _plans(
     exact = []
     for spread in range(_MOST_SPREAD + 1):
         real = np.asarray(function((places * scale / (1 << spread)).astype(np.float32)), np.float64) / step
-        exact += [(spread, real), (spread, real - np.pad(np.diff(real, 2), 1, "edge") / 16)]
+        if np.isfinite(real).all():
+            exact += [(spread, real), (spread, real - np.pad(np.diff(real, 2), 1, "edge") / 16)]
     for spread, codes in exact:
         if max(np.abs(codes).max(), np.abs(np.diff(codes)).max() + 1) <= _HIGHEST:
             yield Interpolation(spread, np.rint(codes).astype(np.int64), None, 1.0)

@@ -101,9 +101,9 @@ class ChainedOperation:
         return None if self._kernel is None else self._kernel.over(self._shape)
 
     def writes_to(self, other: ChainedOperation) -> bool:
-        """Whether its output shares bytes with what another one reads."""
+        """Whether its output shares bytes with what another one reads; in a chain, the one before may: then too."""
         written = [access for access in self._accesses if access.writes]
-        return any(one.conflicts(access) for one in written for access in other._accesses)
+        return not written or any(one.conflicts(access) for one in written for access in other._accesses)
 
     # What its registers say
 
