@@ -75,6 +75,14 @@ def test_the_numbers_are_the_references(registry, network, feeds, lowering) -> N
     np.testing.assert_allclose(found, wanted, atol=0.1 if lowering.half else 0.05)
 
 
+def test_the_old_generation_quantizes_real_weights_itself_to_the_same_codes(network, feeds) -> None:
+    data = lower(network, OLD)
+    initializers = onnx.load_model_from_string(data).graph.initializer
+    assert not any(t.data_type == TensorProto.INT8 and len(t.dims) > 1 for t in initializers)
+    (found,), (wanted,) = _run(data, feeds), _run(lower(network, Lowering()), feeds)
+    np.testing.assert_array_equal(found, wanted)
+
+
 def test_compiled_in_float_no_weight_is_a_code(network, feeds) -> None:
     plain = [unit.name for unit in network.units()]
     data = lower(network, Lowering(plain=plain))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,9 @@ def is_dq(node: ir.Node | None) -> bool:
 
 def constant(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
     """An initializer with a name like `name` that is new to the graph."""
-    used, number = graph.initializers, 0
-    fresh = name
-    while fresh in used:
-        number += 1
-        fresh = f"{name}_{number}"
+    used = {value.name for node in graph for value in node.outputs}
+    used |= {value.name for value in (*graph.inputs, *graph.initializers.values())}
+    fresh = next(new for count in itertools.count() if (new := f"{name}_{count}" if count else name) not in used)
     tensor = ir.tensor(np.ascontiguousarray(array), name=fresh)
     value = ir.Value(name=fresh, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
     graph.register_initializer(value)

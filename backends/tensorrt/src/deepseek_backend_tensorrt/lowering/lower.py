@@ -12,6 +12,7 @@ from deepseek_backend_tensorrt.lowering.half import to_half
 from deepseek_backend_tensorrt.lowering.opset import lower_opset
 from deepseek_backend_tensorrt.lowering.residual import fuse_residuals
 from deepseek_backend_tensorrt.lowering.unquantize import unquantize
+from deepseek_backend_tensorrt.lowering.weights import real_weights
 from deepseek_core import QuantizedModel
 from deepseek_core.errors import BackendError
 
@@ -47,6 +48,8 @@ def lower(model: QuantizedModel, lowering: Lowering) -> bytes:
     unquantize(result, lowering.plain)
     float_biases(result.graph)
     fuse_residuals(result)
+    if not lowering.typed:
+        real_weights(result)
     if lowering.half and lowering.typed:
         to_half(result.graph)
     lower_opset(result.model, lowering.opset)
