@@ -40,7 +40,7 @@ def convolve(
         zero: code of 0 in `x`, padding included.
     """
     graph, wide = emitter.graph, sums(x)
-    if depthwise and window.is_coarse:
+    if depthwise and (window.is_coarse or weight.shape[3] > 1):  # Vela 5.2.0 places wrong what it cuts these into
         weight, depthwise = _dense(weight), False
     operands = [
         x,
@@ -88,9 +88,7 @@ def _conv(unit: Unit, emitter: Emitter) -> None:
     image = as_image(emitter, emitter.codes(x, channels_last(rank)))
     zero = scale_zero(x)[1]
     kernels = spread_kernel(weights.reshape(*weights.shape[:2], *window.kernel), window)
-    multiplier = len(weights) // unit.node.attributes.get_int("group", 1)
-    longest = 0 if weights.shape[1] == 1 and multiplier > 1 else None
-    image, window = exact_input(emitter, image, window.narrow(), zero, longest=longest)
+    image, window = exact_input(emitter, image, window.narrow(), zero)
     scales = np.broadcast_to(factors(x, weight, y), (len(weights),))
     _define(emitter, unit, _grouped(emitter, unit, image, kernels, window=window, scales=scales))
 
@@ -100,8 +98,6 @@ def _grouped(
 ) -> Tensor:
     """Codes of a convolution in groups: one, as many as channels, or each a convolution of its own.
 
-    The last also where each of int16 channels has several outputs: Vela 5.2.0 misplaces their pads.
-
     Args:
         kernels: [M, C / group, H, W].
         scales: [M].
@@ -109,7 +105,7 @@ def _grouped(
     groups, zero = unit.node.attributes.get_int("group", 1), scale_zero(unit.operands(Role.DATA)[0])[1]
     channels, outputs = x.shape[3] // groups, len(kernels) // groups
     bias = bias_codes(unit, len(kernels))
-    if channels == 1 and groups > 1 and (outputs == 1 or x.dtype is DType.INT8):
+    if channels == 1 and groups > 1:
         depthwise = kernels.reshape(groups, outputs, *window.kernel).transpose(2, 3, 0, 1)
         total = convolve(emitter, x, depthwise, bias, window, zero=zero, depthwise=True)
         return finish(emitter, unit, total, scales)
