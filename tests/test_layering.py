@@ -46,6 +46,7 @@ ORDER = (
     "pipeline",
     "cross",
     "cross_source",
+    "image_file",
     "plan",
     "profile",
     "summary",

@@ -35,11 +35,14 @@ __all__ = ["command", "part_json"]
 @public_key_option
 @reporting
 def command(file: Path, output: Path | None, public_key: Path | None, **chosen: Any) -> Report:
-    """Run FILE, a compiled .ds package, and say where each part really ran."""
+    """Run FILE, a compiled .ds package or an image of deepseek-cross-compile, and say where each part really ran."""
     from deepseek_core.data import random_feeds, read_feeds, save_outputs
     from deepseek_core.files import open_file
+    from deepseek_core.image_file import is_program
     from deepseek_core.runtime import Session
 
+    if is_program(file):
+        return _image(file, output, **chosen)
     package = open_file(file, key_bytes(public_key))
     fallback = None if chosen["fallback"] is None else [t for t in chosen["fallback"].split(",") if t.strip()]
     with Session(package, device=chosen["device"], fallback=fallback) as session:
@@ -56,6 +59,37 @@ def command(file: Path, output: Path | None, public_key: Path | None, **chosen: 
         "written": [str(path) for path in written],
     }
     return Report(data, partial(_render, outputs, parts, lost, written))
+
+
+def _image(file: Path, output: Path | None, **chosen: Any) -> Report:
+    """A stand-alone program, on this machine or on an emulator."""
+    from deepseek_core.data import random_feeds, read_feeds, save_outputs
+    from deepseek_core.image_file import open_image
+    from deepseek_core.registry import discover
+
+    artifact, executable = open_image(file, discover(), chosen["device"])
+    try:
+        files = chosen["inputs"]
+        made_up = chosen["random"] and not files
+        feeds = random_feeds(executable.inputs, chosen["seed"]) if made_up else read_feeds(files, executable.inputs)
+        outputs = executable.run(feeds)
+    finally:
+        executable.close()
+    where = {"target": str(artifact.target), "device": executable.device, "tier": str(executable.tier)}
+    written = [] if output is None else save_outputs(outputs, output)
+    data = {
+        "outputs": [_output_json(name, array) for name, array in outputs.items()],
+        "image": where,
+        "written": [str(path) for path in written],
+    }
+    return Report(data, partial(_render_image, outputs, where, written))
+
+
+def _render_image(outputs: dict[str, Any], where: dict[str, str], written: list[Path], console: Console) -> None:
+    _render(outputs, (), (), [], console)
+    console.print(f"image for {where['target']}, {where['device']} ({where['tier']})")
+    for path in written:
+        console.print(f"wrote {path}")
 
 
 def _fallback_json(record: Fallback) -> dict[str, object]:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from deepseek_backend_arm.build import runtime_folder
 from deepseek_backend_arm.container import FORMAT, Container
 from deepseek_backend_arm.emulator import QEMU_FIX, find_qemu
+from deepseek_backend_arm.image.executable import IMAGE_FORMAT, open_image
 from deepseek_backend_arm.probe import device_name
 from deepseek_backend_arm.server import server_for
 from deepseek_backend_arm.targets import TARGETS, cpu_of
 from deepseek_backend_arm.toolchain import is_arm
-from deepseek_core import Artifact, Feeds, Target, TensorInfo, Tier
+from deepseek_core import Artifact, Executable, Feeds, Target, TensorInfo, Tier
 from deepseek_core.errors import BackendError, PackageError
 
 __all__ = ["ArmExecutable", "Runner", "open_artifact"]
@@ -30,7 +31,7 @@ class Runner(Protocol):
     def free(self, slot: int) -> None: ...
 
 
-def open_artifact(artifact: Artifact, device: str | None) -> ArmExecutable:
+def open_artifact(artifact: Artifact, device: str | None) -> Executable:
     """Open an artifact on this machine, or on the CPU that QEMU emulates.
 
     Raises:
@@ -38,6 +39,8 @@ def open_artifact(artifact: Artifact, device: str | None) -> ArmExecutable:
         BackendError: there is no such device, or what runs it is not installed.
     """
     target = artifact.target
+    if artifact.format == IMAGE_FORMAT and target in TARGETS:
+        return open_image(artifact, device)
     if artifact.format != FORMAT or target not in TARGETS:
         found = f"format '{artifact.format}' for {target}"
         raise PackageError(f"the arm backend does not run an artifact of {found}", fix="compile the model again")

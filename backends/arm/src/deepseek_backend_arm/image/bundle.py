@@ -40,12 +40,12 @@ def cross_compile(model: QuantizedModel, target: Target, format: str, options: C
     identity = Identity(
         model.graph.name or "model",
         model.digest(),
-        f"{target}, deepseek-backend-arm {__version__}",
+        str(target),
         LEVELS.index(cpu.level),
     )
     options.progress("arm: writing C", 0.3)
     files = {
-        "model.c": model_source(program, identity).encode(),
+        "program.c": model_source(program, identity).encode(),
         "constants.bin": program.constants,
         "constants.S": CONSTANTS.encode(),
     }
@@ -65,7 +65,7 @@ def _bin(files: Mapping[str, bytes], program: Program, options: CompileOptions) 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _objects(folder, files, options)
-        inputs = ["model.o", "constants.o", str(runtime / "main.o"), str(runtime / "npy.o"), str(runtime / "libds.a")]
+        inputs = ["program.o", "constants.o", str(runtime / "main.o"), str(runtime / "npy.o"), str(runtime / "libds.a")]
         options.progress("arm: linking", 0.8)
         toolchain.run(["-static", "-s", "-Wl,--gc-sections", "-o", "image", *inputs, "-lm", "-lpthread"], folder)
         return (folder / "image").read_bytes(), {toolchain.name: toolchain.version}
@@ -77,7 +77,7 @@ def _lib(files: Mapping[str, bytes], program: Program, options: CompileOptions) 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _objects(folder, files, options)
-        objects = ["model.o", "constants.o", *(str(runtime / f"{part}.o") for part in LIBRARY)]
+        objects = ["program.o", "constants.o", *(str(runtime / f"{part}.o") for part in LIBRARY)]
         run_tool([*toolchain.archive, "rcsD", "libmodel.a", *objects], folder)
         library = (folder / "libmodel.a").read_bytes()
     contents = {"libmodel.a": library, "ds.h": sources()["ds.h"].encode(), "example.c": EXAMPLE.encode()}
@@ -88,7 +88,7 @@ def _c(files: Mapping[str, bytes], program: Program, options: CompileOptions) ->
     """Every source with a makefile, zipped."""
     own = {name: text.encode() for name, text in sources().items() if name not in ("serve.c", "loader.c", "loader.h")}
     own.pop("kernels.inc")
-    names = [*(name for name in LIBRARY if name != "loader"), "model", "main", "npy"]
+    names = [*(name for name in LIBRARY if name != "loader"), "program", "main", "npy"]
     rules = "".join(f"{name}.o: CFLAGS += {' '.join(march(name))}\n" for name in names if march(name))
     makefile = MAKEFILE.format(objects=" ".join(f"{name}.o" for name in names), flags=" ".join(FLAGS), rules=rules)
     return _zipped({**own, **files, "Makefile": makefile.encode(), "README.txt": README["c"].encode()}), {}
@@ -108,7 +108,7 @@ def _objects(folder: Path, files: Mapping[str, bytes], options: CompileOptions) 
         (folder / name).write_bytes(data)
     include = f"-I{runtime_folder(options)}"
     options.progress("arm: compiling", 0.5)
-    toolchain.run([*FLAGS, include, "-c", "model.c", "constants.S"], folder)
+    toolchain.run([*FLAGS, include, "-c", "program.c", "constants.S"], folder)
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from deepseek_backend_arm import __version__
 from deepseek_backend_arm.plan.abi import KERNELS, Value
 from deepseek_backend_arm.plan.program import TYPES, Port, Program, Step
 
-__all__ = ["CONSTANTS", "Identity", "model_source"]
+__all__ = ["CONSTANTS", "MARKER", "Identity", "model_source"]
 
+MARKER = "DSIMAGE1"
 CONSTANTS = """\
 /* The constants, writable: ds_open orders the weights for the CPU in place. */
     .section .data
@@ -30,7 +32,7 @@ class Identity:
     Attributes:
         name: of the model.
         sha256: of the model.
-        target: what it was built for, and by which version.
+        target: what it was built for.
         level: position in `targets.LEVELS` of what its CPU must have.
     """
 
@@ -41,7 +43,7 @@ class Identity:
 
 
 def model_source(program: Program, identity: Identity) -> str:
-    """`model.c`: the steps with their arguments, inputs, outputs, and the model that names them."""
+    """`program.c`: the steps with their arguments, inputs, outputs, and the model that names them."""
     return "\n".join(
         [
             f"/* {_comment(identity.name)}: made by deepseek-backend-arm for {identity.target}. */",
@@ -52,6 +54,7 @@ def model_source(program: Program, identity: Identity) -> str:
             _array("ds_tensor", "inputs", [_port(port) for port in program.inputs]),
             _array("ds_tensor", "outputs", [_port(port) for port in program.outputs]),
             _array("ds_pack", "packs", [f"{{{offset}, {size}}}" for offset, size in program.packs]),
+            f"const char ds_description[] = {_text(_description(program, identity))};\n",
             "const ds_model ds_program = {",
             *(f"    .{name} = {value}," for name, value in _members(program, identity)),
             "};\n",
@@ -59,10 +62,20 @@ def model_source(program: Program, identity: Identity) -> str:
     )
 
 
+def _description(program: Program, identity: Identity) -> str:
+    """What `deepseek run` finds in an image; see `deepseek_core.image_file`."""
+    ports = {
+        role: [[port.name, port.dtype, list(port.shape)] for port in found]
+        for role, found in (("inputs", program.inputs), ("outputs", program.outputs))
+    }
+    return MARKER + json.dumps({"target": identity.target, "format": "bin", **ports}, separators=(",", ":"))
+
+
 def _members(program: Program, identity: Identity) -> Iterator[tuple[str, str]]:
     yield "name", _text(identity.name)
     yield "hash", _text(identity.sha256)
-    yield "target", _text(identity.target)
+    yield "target", _text(f"{identity.target}, deepseek-backend-arm {__version__}")
+    yield "description", "ds_description"
     yield "level", str(identity.level)
     yield "arena", str(program.arena)
     yield "scratch", str(program.scratch)

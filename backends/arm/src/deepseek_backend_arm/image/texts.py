@@ -53,7 +53,7 @@ libmodel.a has the model and all kernels; ds.h is its interface, and example.c r
 Link with -lm and -lpthread. The library needs a 64-bit ARM CPU and finds out what it can do when it starts.
 """,
     "c": """\
-The model as C: model.c has its steps, constants.bin its weights, the other files the kernels.
+The model as C: program.c has its steps, constants.bin its weights, the other files the kernels.
 `make CC=aarch64-linux-gnu-gcc` builds the program `image`; `./image --help` says what it does.
 """,
 }

@@ -13,7 +13,6 @@ from deepseek_core import Granularity, QParams, Role, Unit
 from deepseek_core.errors import BackendError
 from deepseek_core.ir import qparams_of
 
-
 __all__ = ["LOWERINGS", "conversion_problem"]
 
 _CODES = {"int8": 1, "int32": 3}

@@ -41,6 +41,7 @@ typedef struct {
     const char *name;
     const char *hash;
     const char *target;
+    const char *description; /* the same and more for programs, see image_file.py of deepseek-core */
     int32_t level; /* lowest instruction set that may run it */
     int32_t arena, scratch;
     int32_t inputs_count, outputs_count, steps_count, packs_count;
