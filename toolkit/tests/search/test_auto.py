@@ -240,7 +240,8 @@ def test_of_what_misses_the_budget_the_one_that_evaluate_likes_most_is_returned(
     assert "drops by 1" in outcome.shortfall
 
 
-def test_weights_that_make_no_noise_are_not_worked_on() -> None:
+def test_weights_that_make_no_noise_are_not_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Effort, "noisy", 0.0)
     model = perceptron()
     rung = Rung("helpful", ((StepSpec("helpful"),),), of_weights=True)
     wide = replace(START, precision=Precision.W4A8)
@@ -250,6 +251,9 @@ def test_weights_that_make_no_noise_are_not_worked_on() -> None:
     (_, trial) = auto(model, samples_of(model), recipe=narrow, ladder=[rung]).trials
     assert trial.verdict.startswith("not tried: weights make")
     assert not RUNS
+    monkeypatch.setattr(Effort, "noisy", 90.0)
+    auto(model, samples_of(model), recipe=narrow, ladder=[rung])
+    assert RUNS, "outputs this noisy have everything tried"
 
 
 @pytest.mark.parametrize(("enough", "long_work"), [(10.0, False), (90.0, True)])

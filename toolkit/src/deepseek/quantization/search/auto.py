@@ -165,7 +165,7 @@ class _Climb:
             return f"{sqnr:.1f} dB are enough"
         if rung.of_activations and not self._bench.work(self._best.recipe).recipe().activations:
             return "no activation is quantized"
-        share = self._share_of_weights() if rung.of_weights else 1.0
+        share = self._share_of_weights() if rung.of_weights and sqnr >= self._effort.noisy else 1.0
         return f"weights make {max(share, 0.0):.0%} of the noise" if share < self._effort.worthwhile else None
 
     def _share_of_weights(self) -> float:

@@ -29,3 +29,8 @@ class Effort(StrEnum):
     def worthwhile(self) -> float:
         """Share of the noise below which it is not worth long work; without a fifth, noise is 1 dB less."""
         return 0.05 if self is Effort.THOROUGH else 0.2
+
+    @property
+    def noisy(self) -> float:
+        """Output SQNR in dB below which everything is worth a trial; 20 dB is noise of a tenth of the amplitude."""
+        return 20.0
