@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from deepseek_backend_tensorrt.child import Child
+from deepseek_backend_tensorrt.child import Child, shared
 from deepseek_backend_tensorrt.toolchain import toolchain
 from deepseek_backend_tensorrt.vendor.wire import receive, send
 from deepseek_core import CompileOptions, Target
@@ -45,8 +45,6 @@ def test_a_death_is_one_error_with_the_last_words_and_the_next_request_lives(
 
 
 def test_an_executable_of_a_dead_child_says_so(gpu, registry, network, feeds) -> None:
-    from deepseek_backend_tensorrt.child import shared
-
     backend = registry.backend("tensorrt")
     executable = backend.load(backend.compile(network, TARGET, PLAIN))
     shared().close()
@@ -93,4 +91,8 @@ def test_the_builders_measurements_are_kept_between_builds(gpu, registry, networ
     backend.compile(network, TARGET, PLAIN)
     assert file.read_bytes()[32:] == b"+", "a damaged cache is not given to TensorRT"
     backend.compile(network, TARGET, CompileOptions(optimize=0, extra={"cache": "off"}))
+    assert file.read_bytes()[32:] == b"+"
+    monkeypatch.setenv("FAKE_TENSORRT_HATES_CACHES", "1")
+    shared().close()
+    backend.compile(network, TARGET, PLAIN)  # once more without the cache, which is then replaced
     assert file.read_bytes()[32:] == b"+"

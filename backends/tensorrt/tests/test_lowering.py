@@ -152,6 +152,30 @@ def test_codes_that_the_old_generation_lacks_are_refused(tmp_path) -> None:
         lower(model, OLD)
 
 
+@pytest.mark.parametrize(("rows", "lowering", "codes"), [(2, Lowering(), 1), (1, Lowering(), 0), (2, OLD, 0)])
+def test_4_bit_weights_that_are_not_unpacked_are_stored_as_real_numbers(tmp_path, rows, lowering, codes) -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["w", "s"], ["d"], name="dq", axis=0, block_size=1),
+            helper.make_node("MatMul", ["x", "d"], ["y"], name="unit"),
+        ],
+        "model",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, rows])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
+        [
+            helper.make_tensor("w", TensorProto.INT4, [rows, 3], list(range(-3, 3 * rows - 3))),
+            numpy_helper.from_array(np.full((rows, 3), 0.5, np.float32), "s"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), tmp_path / "m.onnx")
+    data = lower(load_model(tmp_path / "m.onnx"), lowering)
+    kinds = [t.data_type for t in onnx.load_model_from_string(data).graph.initializer if len(t.dims) == 2]
+    assert (TensorProto.INT4 in kinds) == bool(codes)
+    x = np.ones((1, rows), np.float32)
+    wanted = 0.5 * np.arange(-3, 3 * rows - 3, dtype=np.float32).reshape(rows, 3).sum(0)
+    np.testing.assert_array_equal(_run(data, {"x": x})[0], [wanted])
+
+
 _UNARY = st.sampled_from(["Relu", "Sigmoid", "Tanh", "Neg", "Sqrt", "Softmax", "Identity", "ReduceMean"])
 
 

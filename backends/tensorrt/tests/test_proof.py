@@ -49,6 +49,9 @@ def test_the_inspector_says_the_same_and_names_alone_are_no_error() -> None:
     assert (found[0]["inputs"], found[0]["outputs"], found[0]["nodes"]) == (["float8"], ["float32"], ["head"])
     assert (found[1]["name"], found[1]["inputs"]) == ("only a name", [])
     assert from_json("{}") == []
+    raw = json.dumps({"Layers": [layer]}).replace("\\u001e", "\x1e")
+    assert "\x1e" in raw
+    assert from_json(raw)[0]["nodes"] == ["head"], "control characters come unescaped"
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,15 @@ def test_units_compiled_in_float_and_lost_units_are_told(network) -> None:
     assert proof.missed["second"] == "compiled in float"
     assert proof.missed["first"] == "no layer is left of it"
     assert proof.ran["join"] == "no layer is left of it", "moves may vanish"
+
+
+def test_what_is_inside_of_a_subgraph_that_is_not_shown_is_not_proven(network) -> None:
+    layer = {"name": "{ForeignNode[stem...head]}", "kind": "Myelin", "inputs": ["float32"], "outputs": [], "nodes": []}
+    proof = prove(network, [layer], "test", frozenset())
+    assert not proof.ran
+    assert not proof.missed
+    assert proof.share == 0
+    assert "ForeignNode" in proof.opaque["join"]
 
 
 def test_attention_counts_only_when_both_sides_of_each_product_are_codes(network) -> None:

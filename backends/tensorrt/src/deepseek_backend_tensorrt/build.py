@@ -86,7 +86,13 @@ def build(job: Job) -> Built:
     }
     cache = timing.load(job.product, version, device) if settings.cache else b""
     body = {"do": "build", "product": job.product, "device": gpu.number if gpu else None, "request": request}
-    report, (engine, timings) = shared().ask(body, [lower(job.model, lowering), cache])
+    model = lower(job.model, lowering)
+    try:
+        report, (engine, timings) = shared().ask(body, [model, cache])
+    except BackendError:
+        if not cache:
+            raise
+        report, (engine, timings) = shared().ask(body, [model, b""])  # a cache may hide the reason, or be it
     if settings.cache and timings:
         timing.save(job.product, version, device, timings)
     return Built(engine, report["version"], report["seconds"], report["layers"], report["source"])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from deepseek_backend_tensorrt.capabilities import capabilities
 from deepseek_backend_tensorrt.operators import OPERATORS
-from deepseek_core import Claim, DType, Operand, QuantizedModel, Target, Unit
+from deepseek_core import Claim, QuantizedModel, Target, Unit
 from deepseek_core.partition import refusal_reason
 
 __all__ = ["claim", "problem"]
@@ -40,19 +39,10 @@ def problem(unit: Unit, target: Target) -> str | None:
     for operand in (*unit.inputs, *unit.outputs):
         if operand is None:
             continue
-        if _is_odd(operand):
-            return f"'{operand.value.name}' has an odd number of 4-bit codes, which TensorRT does not unpack"
         kind = operand.value.dtype
         if kind is not None and _name(kind) not in _TYPES:
             return f"'{operand.value.name}' holds {_name(kind)}, which TensorRT does not have"
     return None
-
-
-def _is_odd(operand: Operand) -> bool:
-    """Two 4-bit codes share a byte."""
-    shape = operand.shape
-    is_packed = operand.qparams is not None and operand.qparams.scheme.dtype in (DType.INT4, DType.UINT4)
-    return is_packed and shape is not None and None not in shape and math.prod(size or 0 for size in shape) % 2 == 1
 
 
 def _name(kind: object) -> str:

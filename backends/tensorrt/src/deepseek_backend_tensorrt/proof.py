@@ -61,6 +61,7 @@ def prove(model: QuantizedModel, layers: Sequence[Mapping[str, Any]], source: st
     for layer in layers:
         for node in layer["nodes"] or _names(layer["name"]):
             holders.setdefault(node, []).append(layer)
+    hidden = [layer for layer in layers if _is_hidden(layer) and not layer["nodes"]]
     ran: dict[str, str] = {}
     missed: dict[str, str] = {}
     opaque: dict[str, str] = {}
@@ -71,7 +72,7 @@ def prove(model: QuantizedModel, layers: Sequence[Mapping[str, Any]], source: st
             missed[unit.name] = "compiled in float"
             continue
         found = [layer for node in unit.nodes for layer in holders.get(node.name or "", ())]
-        found = list({layer["name"]: layer for layer in found}.values())
+        found = list({layer["name"]: layer for layer in found}.values()) or hidden
         verdict, text = _judge(unit, found)
         {"ran": ran, "missed": missed, "opaque": opaque}[verdict][unit.name] = text
     return Proof(ran, missed, opaque, source)
@@ -116,12 +117,17 @@ def _reads_codes(unit: Unit, layer: Mapping[str, Any]) -> bool:
 
 
 def _without_codes(layers: list[Mapping[str, Any]]) -> tuple[str, str]:
-    hidden = next((layer for layer in layers if layer["kind"] == "Myelin" or "ForeignNode" in layer["name"]), None)
+    hidden = next(filter(_is_hidden, layers), None)
     if hidden is not None:
         return "opaque", f"inside {hidden['name']}, whose layers TensorRT does not show"
     first = next(filter(_multiplies, layers), layers[0])
     types = ", ".join(dict.fromkeys(kind for kind in first["inputs"] if kind in _REAL)) or "no codes"
     return "missed", f"{first['name']} ({first['kind']}) reads {types}"
+
+
+def _is_hidden(layer: Mapping[str, Any]) -> bool:
+    """A subgraph that TensorRT compiles as one, and of whose nodes 8.6 names the first and last."""
+    return layer["kind"] == "Myelin" or "ForeignNode" in layer["name"]
 
 
 def _touches(layer: Mapping[str, Any], kinds: tuple[str, ...]) -> bool:

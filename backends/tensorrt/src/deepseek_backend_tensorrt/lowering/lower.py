@@ -11,7 +11,7 @@ from deepseek_backend_tensorrt.lowering.bias import float_biases
 from deepseek_backend_tensorrt.lowering.half import to_half
 from deepseek_backend_tensorrt.lowering.opset import lower_opset
 from deepseek_backend_tensorrt.lowering.residual import fuse_residuals
-from deepseek_backend_tensorrt.lowering.unquantize import unquantize
+from deepseek_backend_tensorrt.lowering.unquantize import unquantize, without_kernels
 from deepseek_backend_tensorrt.lowering.weights import real_weights
 from deepseek_core import QuantizedModel
 from deepseek_core.errors import BackendError
@@ -45,7 +45,7 @@ def lower(model: QuantizedModel, lowering: Lowering) -> bytes:
         BackendError: the model does not fit the parser's opset, or an ONNX file.
     """
     result = model.clone()
-    unquantize(result, lowering.plain)
+    unquantize(result, {*lowering.plain, *without_kernels(result, packed=lowering.typed)})
     float_biases(result.graph)
     fuse_residuals(result)
     if not lowering.typed:

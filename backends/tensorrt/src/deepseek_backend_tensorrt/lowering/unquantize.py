@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import onnx_ir as ir
 
 from deepseek_backend_tensorrt.lowering.edit import constant, drop, is_dq, is_q
-from deepseek_core import QuantizedModel, Role, Unit
+from deepseek_core import DType, QuantizedModel, Role, Unit
 
-__all__ = ["unquantize"]
+__all__ = ["unquantize", "without_kernels"]
 
 
 def unquantize(model: QuantizedModel, names: Collection[str]) -> None:
@@ -23,6 +24,21 @@ def unquantize(model: QuantizedModel, names: Collection[str]) -> None:
     for node in list(model.graph):
         if is_q(node) and all(reader in nodes and is_dq(reader) for reader in node.outputs[0].consumers()):
             _drop_pair(model.graph, node)
+
+
+def without_kernels(model: QuantizedModel, *, packed: bool) -> list[str]:
+    """Names of units whose 4-bit weights TensorRT does not unpack: their real numbers are stored instead.
+
+    Two codes share a byte, so their number must be even; builders before TensorRT 10 (`packed` is False) have none.
+    """
+    return [
+        unit.name
+        for unit in model.units()
+        for operand in unit.operands(Role.WEIGHT)
+        if operand.qparams is not None
+        and operand.qparams.scheme.dtype in (DType.INT4, DType.UINT4)
+        and not (packed and math.prod(size or 0 for size in operand.shape or ()) % 2 == 0)
+    ]
 
 
 def _float_constants(graph: ir.Graph, unit: Unit) -> None:

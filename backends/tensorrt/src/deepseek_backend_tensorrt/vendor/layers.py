@@ -33,9 +33,12 @@ _TYPES = (
 
 
 def from_json(text: str) -> list[dict[str, Any]]:
-    """Layers from `EngineInspector.get_engine_information`; only names where the engine has no more."""
+    """Layers from `EngineInspector.get_engine_information`; only names where the engine has no more.
+
+    TensorRT separates the nodes of a layer by control characters, which it does not escape.
+    """
     found = []
-    for layer in json.loads(text).get("Layers", ()):
+    for layer in json.loads(text, strict=False).get("Layers", ()):
         if isinstance(layer, str):
             found.append(_layer(layer, ""))
             continue
