@@ -54,6 +54,7 @@ CONFORMANCE = (
     "numerics/*/mixed",
 )
 FIGURES = {
+    "BERT-base latency, batch 8: fp32 / INT8": (("bert-base", 8), 2.3),
     "BERT-base latency, batch 1: fp32 / INT8": (("bert-base", 1), 2.3),
     "GPT-2 latency, one step: fp32 / INT8": (("gpt2-step", 1), 3.4),
     "GPT-2 latency, prefill of 128: fp32 / INT8": (("gpt2-prefill", 1), 3.4),
