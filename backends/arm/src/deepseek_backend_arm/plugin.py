@@ -11,7 +11,16 @@ from deepseek_backend_arm.targets import TARGETS
 from deepseek_core import Availability, BackendInfo, Capabilities, Target, hookimpl
 
 if TYPE_CHECKING:
-    from deepseek_core import Artifact, Claim, CompileOptions, Executable, Expectations, QuantizedModel, Unit
+    from deepseek_core import (
+        Artifact,
+        Claim,
+        CompileOptions,
+        Executable,
+        Expectations,
+        KernelCandidate,
+        QuantizedModel,
+        Unit,
+    )
 
 __all__: list[str] = []
 
@@ -39,6 +48,13 @@ def deepseek_claim(model: QuantizedModel, target: Target, refuse: Callable[[Unit
     from deepseek_backend_arm.claims import claim
 
     return claim(model, target, refuse)
+
+
+@hookimpl
+def deepseek_kernels(unit: Unit, target: Target) -> Sequence[KernelCandidate]:
+    from deepseek_backend_arm.kernels import candidates
+
+    return candidates(unit, target)
 
 
 @hookimpl

@@ -12,7 +12,7 @@ __all__ = ["FLAGS", "LIBRARY", "march", "sources"]
 FLAGS = ("-std=gnu11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra")
 """Contraction to fused operations would change roundings that the IR defines."""
 LIBRARY = (
-    *("convolution", "depthwise", "elementwise", "float", "gemm", "gemm_dotprod", "gemm_i8mm", "gemm_neon", "matmul"),
+    *("convolution", "depthwise", "elementwise", "gemm", "gemm_dotprod", "gemm_i8mm", "gemm_neon", "matmul"),
     *("loader", "model", "movement", "normalization", "pool", "pooling"),
 )
 """Files of the library, without their `.c`."""

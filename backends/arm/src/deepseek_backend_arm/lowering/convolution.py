@@ -7,7 +7,7 @@ import numpy as np
 from deepseek_backend_arm.lowering.codes import bounds, scale_and_zero
 from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, shape_of
 from deepseek_backend_arm.lowering.tensor import Tensor, channels_last
-from deepseek_backend_arm.lowering.weights import bias_of, factors, matrix
+from deepseek_backend_arm.lowering.weights import bias_of, factors, matrix, rows_of
 from deepseek_backend_arm.lowering.windows import Window, window_of
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_backend_arm.plan.program import Memory
@@ -65,9 +65,7 @@ def _conv(unit: Unit, emitter: Emitter) -> None:
         values["wide"] = int((weights == -128).any())
         emitter.emit("depthwise", places, values, scratch=window.size[1] * groups + 64)
         return
-    spatial = tuple(range(2, weights.ndim))
-    rows = weights.transpose(0, *spatial, 1).reshape(groups, weights.shape[0] // groups, -1)
-    packed = matrix(emitter, unit, list(rows), bias)
+    packed = matrix(emitter, unit, rows_of(unit), bias)
     emitter.emit(
         "conv",
         {

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deepseek_backend_arm.lowering.tensor import SIZES, Order, Tensor, canonical, collapse
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_backend_arm.plan.program import Buffer, Constants, Memory, Port, Step
+from deepseek_backend_arm.settings import Settings
 from deepseek_core import Operand, QParams, Unit
 from deepseek_core.errors import BackendError
 
@@ -25,9 +26,11 @@ class Emitter:
     Attributes:
         steps: in execution order.
         unit: the unit that is being lowered.
+        settings: of the compilation.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
         self.steps: list[Step] = []
         self.constants = Constants()
         self.unit: Unit | None = None

@@ -19,6 +19,7 @@ from deepseek_backend_arm.lowering.emitter import Emitter
 from deepseek_backend_arm.lowering.limits import problem
 from deepseek_backend_arm.plan.memory import plan_memory
 from deepseek_backend_arm.plan.program import Program
+from deepseek_backend_arm.settings import Settings
 from deepseek_core import CompileOptions, QuantizedModel, Unit
 from deepseek_core.errors import BackendError
 
@@ -43,7 +44,7 @@ def lower(model: QuantizedModel, options: CompileOptions | None = None) -> Progr
     Raises:
         BackendError: a unit that the capability table does not admit.
     """
-    emitter, units = Emitter(), model.units()
+    emitter, units = Emitter(None if options is None else Settings.read(options)), model.units()
     inputs = [emitter.feed(v) for v in model.graph.inputs if v.name not in model.graph.initializers]
     for position, unit in enumerate(units):
         if options is not None:

@@ -8,9 +8,9 @@ import numpy as np
 
 from deepseek_backend_arm.lowering.codes import bounds, scale_and_zero
 from deepseek_backend_arm.lowering.convolution import NO_ADDEND, ROWS, gemm_scratch
-from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, shape_of
+from deepseek_backend_arm.lowering.emitter import Emitter, shape_of
 from deepseek_backend_arm.lowering.tensor import Tensor, canonical
-from deepseek_backend_arm.lowering.weights import bias_of, matrix
+from deepseek_backend_arm.lowering.weights import bias_of, matrix, rows_of
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_core import Role, Unit
 
@@ -43,13 +43,11 @@ def _product(unit: Unit, emitter: Emitter) -> None:
 
 
 def _weighted(unit: Unit, emitter: Emitter) -> None:
-    (x,), (w,), y = unit.operands(Role.DATA), unit.operands(Role.WEIGHT), unit.outputs[0]
+    (x,), y = unit.operands(Role.DATA), unit.outputs[0]
     shape = shape_of(x)
-    weights = constant_of(w.value).astype(np.int8)
-    is_turned = bool(unit.node.attributes.get_int("transB", 0))
-    rows = weights if is_turned else weights.T
+    (rows,) = rows_of(unit)
     bias = np.broadcast_to(bias_of(unit, rows.sum(1, dtype=np.int64)), (rows.shape[0],))
-    packed = matrix(emitter, unit, [np.ascontiguousarray(rows)], bias)
+    packed = matrix(emitter, unit, [rows], bias)
     low, high = bounds(unit)
     source = emitter.ordered(emitter.tensor(x.value), canonical(len(shape)))
     result = emitter.new("int8", shape_of(y))

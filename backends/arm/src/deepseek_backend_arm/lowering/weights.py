@@ -11,10 +11,22 @@ from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, qparams_
 from deepseek_backend_arm.plan.program import Memory
 from deepseek_core import Operand, Role, Unit
 
-__all__ = ["BLOCK", "PANEL", "Matrix", "bias_of", "factors", "matrix", "pack", "padded", "tight"]
+__all__ = [
+    "BLOCK",
+    "PANEL",
+    "WORTH_FOURS",
+    "Matrix",
+    "bias_of",
+    "factors",
+    "matrix",
+    "pack",
+    "padded",
+    "rows_of",
+    "tight",
+]
 
 PANEL, SLAB, BLOCK, LANES = 4, 4, 16, 8
-WORTH_FOURS = 0.4
+WORTH_FOURS = 0.5
 """Share of blocks from which sums of four products need fewer instructions than sums of two."""
 
 
@@ -52,10 +64,17 @@ def matrix(emitter: Emitter, unit: Unit, groups: list[NDArray[np.int8]], bias: N
         emitter.constants.add(packed, packed=True),
         emitter.constants.add(rows[0]),
         emitter.constants.add(rows[1]),
-        emitter.constants.add(flags) if flags.size and flags.mean() >= WORTH_FOURS else None,
+        emitter.constants.add(flags) if _takes_fours(emitter.settings.sums, flags) else None,
         -(-groups[0].shape[1] // BLOCK) * BLOCK,
         any(bool((group == -128).any()) for group in groups),
     )
+
+
+def _takes_fours(sums: str, flags: NDArray[np.uint8]) -> bool:
+    """Whether a CPU without sdot sums products by four, where the flags allow it."""
+    if not flags.any() or sums == "pairs":
+        return False
+    return sums == "fours" or float(flags.mean()) >= WORTH_FOURS
 
 
 def pack(rows: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -89,6 +108,18 @@ def padded(array: NDArray[np.generic], multiple: int, axis: int) -> NDArray[np.g
     """With zeros behind it, up to a multiple of elements."""
     missing = -array.shape[axis] % multiple
     return np.pad(array, [(0, missing if i == axis else 0) for i in range(array.ndim)])
+
+
+def rows_of(unit: Unit) -> list[NDArray[np.int8]]:
+    """Weights [channels, depth] of each group of channels, in the order in which NHWC has the codes of a window."""
+    (w,) = unit.operands(Role.WEIGHT)
+    weights = constant_of(w.value).astype(np.int8)
+    if unit.op != "Conv":
+        is_turned = bool(unit.node.attributes.get_int("transB", 0))
+        return [np.ascontiguousarray(weights if is_turned else weights.T)]
+    groups = unit.node.attributes.get_int("group", 1)
+    spatial = tuple(range(2, weights.ndim))
+    return list(weights.transpose(0, *spatial, 1).reshape(groups, weights.shape[0] // groups, -1))
 
 
 def bias_of(unit: Unit, sums: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -85,13 +85,6 @@ KERNELS = {
         _kernel("gather", "x indices y", "size outer axis inner count wide"),
         _kernel("softmax", "x table y", "outer count zero", "y_scale"),
         _kernel("layernorm", "x gain shift y", "outer count x_zero zero", "x_scale y_scale epsilon"),
-        _kernel("unary_f32", "x y", "op count", "alpha beta"),
-        _kernel("binary_f32", "a b y", f"op {_BINARY[0]}", "", _BINARY[1]),
-        _kernel("softmax_f32", "x y", "outer count"),
-        _kernel("layernorm_f32", "x gain shift y", "outer count", "epsilon"),
-        _kernel("reduce_f32", "x y", "op outer count"),
-        _kernel("matmul_f32", "a b bias y", "batch m k n b_batch", "low high"),
-        _kernel("conv_f32", "x weights bias y", f"n h w c oc groups {_WINDOW}", "low high"),
     )
 }
 """Every kernel by name; the order gives their numbers in artifacts."""

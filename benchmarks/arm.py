@@ -1,0 +1,130 @@
+"""The ARM backend: instructions per inference, exactness, sizes of images and memory, time to build them."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from architectures import ARCHITECTURES
+from arm_counting import Counter
+from arm_loops import build_loops
+from deepseek_backend_arm.emulator import find_qemu
+from deepseek_backend_arm.toolchain import find_toolchain
+from deepseek_core import Artifact, CalibratorSpec, CompileOptions, QuantizedModel, discover
+from deepseek_core.ir import with_input_shapes
+from deepseek_core.pipeline import float_model, quantize
+from efficientnet_lite0.model import export
+from efficientnet_lite0.photos import foolbox_photos, load_folder, samples, split
+from harness import Figure, Options, main
+
+Feeds = Mapping[str, NDArray[Any]]
+CPUS = {"cortex-a72": "smull", "cortex-a76": "sdot", "max": "smmla"}
+"""Emulated CPU → what multiplies on it."""
+TARGETS = {("ResNet-18", "cortex-a72"): 430.0, ("ResNet-18", "cortex-a76"): 165.0}
+PHOTOS, CALIBRATION = 100, 10
+_DETAILS: dict[str, object] = {}
+
+
+def measure(options: Options) -> list[Figure]:
+    """Every figure; `--quick` has one network, without the peer's loops."""
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        counter = Counter(str(find_qemu()), folder)
+        for title, model, feeds in _networks(folder, quick=options.quick):
+            figures += _network(title, model, feeds, counter, folder, loops=not options.quick)
+        if not options.quick:
+            figures += _photographs(options, folder)
+    return figures
+
+
+def _networks(folder: Path, *, quick: bool) -> Iterator[tuple[str, QuantizedModel, Feeds]]:
+    """Random weights, since only speed and exactness are judged."""
+    for architecture in ARCHITECTURES[1:2] if quick else ARCHITECTURES[:2]:
+        path = architecture.export(folder / f"{architecture.name}.onnx")
+        rng = np.random.default_rng(0)
+        feeds = [{"x": rng.standard_normal(architecture.shape).astype(np.float32)} for _ in range(3)]
+        calibrator = CalibratorSpec("minmax")
+        model = quantize(float_model(path), feeds[:2], targets=["arm:arm64"], calibrator=calibrator)
+        yield architecture.name, model, feeds[2]
+
+
+def _network(
+    title: str, model: QuantizedModel, feeds: Feeds, counter: Counter, folder: Path, *, loops: bool
+) -> list[Figure]:
+    backend, target = discover().resolve("arm64")
+    start = time.process_time(), time.monotonic()
+    built = backend.cross_compile(model, target, "bin", CompileOptions())
+    assert built is not None
+    seconds = time.monotonic() - start[1]
+    image = folder / "image"
+    image.write_bytes(built.payload)
+    image.chmod(0o755)
+    figures = list(_counts(title, counter, image))
+    report = built.report
+    arena, bound = int(str(report["arena_bytes"])), int(str(report["arena_lower_bound"]))
+    overhead = len(built.payload) - int(str(report["constant_bytes"]))
+    _DETAILS[title] = dict(report)
+    figures += [
+        Figure(f"{title}: outputs that differ from the reference", _different(model, built, feeds), "", "==", 0),
+        Figure(f"{title}: arena above the liveness bound", 100 * (arena / bound - 1), "%", note=f"{arena:,} bytes"),
+        Figure(f"{title}: image beside its constants", overhead / 1024, "KiB", note=find_toolchain().name),
+        Figure(f"{title}: build", seconds, "s", note="the runtime was built before or not"),
+    ]
+    if loops:
+        program = build_loops(model, find_toolchain().compile, folder)
+        plain = counter.of_one_run("cortex-a72", program) / 1e6
+        own = figures[0].value
+        note = f"{plain:,.0f} M instructions for the layers alone"
+        figures.append(Figure(f"{title}: fewer than float32 loops at -O2", plain / own, "times", ">=", 5.6, note))
+    return figures
+
+
+def _counts(title: str, counter: Counter, image: Path) -> Iterator[Figure]:
+    for cpu, way in CPUS.items():
+        millions = counter.of_one_run(cpu, image) / 1e6
+        target = TARGETS.get((title, cpu))
+        note = f"one inference, one thread, {way}, counted under QEMU"
+        yield Figure(f"{title}: instructions on {cpu}", millions, "M", "<=", target, note)
+
+
+def _different(model: QuantizedModel, image: Artifact, feeds: Feeds) -> int:
+    """Elements of the outputs that differ from the reference backend's."""
+    reference, target = discover().resolve("reference")
+    expected = reference.load(reference.compile(model, target, CompileOptions())).run(feeds)
+    executable = discover().backend("arm").load(image)
+    got = executable.run(feeds)
+    executable.close()
+    return sum(int(np.count_nonzero(got[name] != array)) for name, array in expected.items())
+
+
+def _photographs(options: Options, folder: Path) -> list[Figure]:
+    """EfficientNet-Lite0 on photographs: the same first class as the CPU backend's int8."""
+    chosen, rest = split(foolbox_photos(), CALIBRATION)
+    judged = load_folder(options.photos)[:PHOTOS] if (options.photos / "labels.csv").exists() else rest
+    source = float_model(export(folder / "efficientnet.onnx"))
+    model = quantize(
+        with_input_shapes(source, {"image": (1, 3, 224, 224)}), list(samples(chosen)), targets=["arm:arm64", "cpu"]
+    )
+    sides = []
+    for name in ("arm:arm64", "cpu"):
+        backend, target = discover().resolve(name)
+        sides.append(backend.load(backend.compile(model, target, CompileOptions(optimize=0))))
+    same = equal = total = 0
+    for feeds in samples(judged):
+        (one,), (other,) = (side.run(feeds).values() for side in sides)
+        same += int(one.argmax() == other.argmax())
+        equal += int(np.count_nonzero(one == other))
+        total += one.size
+    note = f"of {len(judged)}; {equal / total:.1%} of the outputs are equal"
+    return [Figure("EfficientNet-Lite0: photographs with the CPU backend's class", same, "", "==", len(judged), note)]
+
+
+if __name__ == "__main__":
+    main(__doc__ or "", measure, ("deepseek-backend-arm", "deepseek-core", "numpy"), details=lambda: _DETAILS)
