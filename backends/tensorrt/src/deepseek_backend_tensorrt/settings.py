@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from deepseek_core.errors import ConfigError
@@ -75,9 +75,6 @@ class Settings:
             if name not in names:
                 raise ConfigError(f"the tensorrt backend has no option '{name}'", fix=f"it has: {', '.join(names)}")
         return cls(**{name: _READERS[name](name, text) for name, text in extra.items()})
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def _choice(name: str, text: str) -> str:
