@@ -25,7 +25,8 @@ def _network(path: Path) -> Path:
     weights: list[onnx.TensorProto] = []
 
     def constant(name: str, *shape: int, scale: float = 0.2) -> str:
-        weights.append(numpy_helper.from_array((rng.standard_normal(shape) * scale).astype(np.float32), name))
+        values = rng.standard_normal(shape) ** 3 * scale  # heavy tails, as trained weights have them
+        weights.append(numpy_helper.from_array(values.astype(np.float32), name))
         return name
 
     def conv(x: str, y: str, shape: tuple[int, ...], **attributes: object) -> onnx.NodeProto:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import struct
 import subprocess
@@ -87,8 +88,8 @@ class Server:
         """End the process."""
         with self._lock:
             if self._process is not None:
-                for pipe in (self._process.stdin, self._process.stdout):
-                    if pipe is not None:
+                for pipe in self._pipes():
+                    with contextlib.suppress(OSError):  # what was not sent goes nowhere
                         pipe.close()
                 self._process.kill()
                 self._process.wait()
