@@ -9,8 +9,9 @@ import numpy as np
 
 from deepseek_backend_npu.lowering.convolution import finish
 from deepseek_backend_npu.lowering.emitter import Emitter, plain, shape_of
-from deepseek_backend_npu.lowering.numbers import bounds, scale_zero, tosa_dtype
+from deepseek_backend_npu.lowering.numbers import bounds, qparams_for, scale_zero, tosa_dtype
 from deepseek_backend_npu.lowering.program import Order
+from deepseek_backend_npu.lowering.rounding import Factors, exact_sum, plain_sum
 from deepseek_backend_npu.tosa import DType, Op, Tensor
 from deepseek_core import Operand, Role, Unit
 
@@ -50,23 +51,30 @@ def to_output(emitter: Emitter, operand: Operand, codes: Tensor, y: Operand) -> 
 
 
 def _sum(op: Op) -> Callable[[Unit, Emitter], None]:
-    """Both sides at a common scale of 2^-20 (int16: 2^-15) of twice the larger one, summed in int32."""
+    """Both sides at a common scale near 2^-20 (int16: 2^-15) of twice the larger one, summed in int32."""
 
     def lower(unit: Unit, emitter: Emitter) -> None:
         a, b = unit.operands(Role.DATA)
         y, order = unit.outputs[0], working_order(emitter, unit)
-        bits = _HEADROOM[tosa_dtype(a)]
-        common = 2.0 * float(max(scale_zero(a)[0], scale_zero(b)[0]))
-        sides = []
-        for operand in (a, b):
-            scale, zero = scale_zero(operand)
-            codes = aligned(emitter, operand, order)
-            sides.append(emitter.rescale(codes, DType.INT32, [float(scale) / common * 2**bits], zero, 0))
-        total = _combined(emitter, op, sides)
-        factor = common / 2**bits / float(scale_zero(y)[0])
-        emitter.define(y.value, finish(emitter, unit, total, [factor]), order)
+        *factors, last = _sum_factors(op, a, b, y)
+        codes = [
+            emitter.rescale(aligned(emitter, side, order), DType.INT32, [factor], scale_zero(side)[1], 0)
+            for side, factor in zip((a, b), factors, strict=True)
+        ]
+        emitter.define(y.value, finish(emitter, unit, _combined(emitter, op, codes), [last]), order)
 
     return lower
+
+
+def _sum_factors(op: Op, a: Operand, b: Operand, y: Operand) -> Factors:
+    """Exact for int8; the pairs of int16 are too many to look at."""
+    (a_scale, a_zero), (b_scale, b_zero), (y_scale, y_zero) = map(scale_zero, (a, b, y))
+    scales, dtype = (a_scale, b_scale, y_scale), tosa_dtype(a)
+    if dtype is not DType.INT8:
+        return plain_sum(scales, _HEADROOM[dtype])
+    scheme = qparams_for(y).scheme
+    ends = (int(scheme.qmin) - y_zero, int(scheme.qmax) - y_zero)
+    return exact_sum(scales, (a_zero, b_zero), ends, 1 if op is Op.ADD else -1, _HEADROOM[dtype])
 
 
 def _multiply(unit: Unit, emitter: Emitter) -> None:
