@@ -199,6 +199,15 @@ def test_less_noise_counts_when_it_is_more_than_chance(new: list[float], old: li
     assert is_better(*scores) == better
 
 
+def test_what_is_proven_to_help_is_kept_unless_it_does_not() -> None:
+    old, lucky, worse = (
+        Score(Fidelity(sum(noise), noise, 1.0)) for noise in ((1.0, 1.0, 1.0), (0.3, 1.0, 1.1), (0.9, 1.2, 1.3))
+    )
+    assert not is_better(lucky, old)
+    assert is_better(lucky, old, proven=True)
+    assert not is_better(worse, old, proven=True)
+
+
 def test_units_are_lifted_when_the_ladder_is_not_enough() -> None:
     model = perceptron(8, 32)
     plain = auto(model, samples_of(model, 20), recipe=START, ladder=[])

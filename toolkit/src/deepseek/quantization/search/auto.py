@@ -148,7 +148,7 @@ class _Climb:
             return
         before = self._best
         _, best = min(found, key=lambda entry: entry[1].score.fidelity.noise)
-        if is_better(best.score, before.score):
+        if is_better(best.score, before.score, proven=rung.proven):
             self._best = self._valued(best)
             self._bench.forget(self._best.recipe)
         for what, scored in found:
@@ -198,8 +198,11 @@ def _value(scored: Scored) -> float:
     return -math.inf if value is None or math.isnan(value) else value
 
 
-def is_better(new: Score, old: Score) -> bool:
-    """Whether less noise is more than chance: the mean of the samples' log ratios exceeds its standard error."""
+def is_better(new: Score, old: Score, *, proven: bool = False) -> bool:
+    """Whether less noise is more than chance: the mean of the samples' log ratios exceeds its standard error.
+
+    Of what is proven to help in general, the mean need only be positive.
+    """
     ours, theirs = new.fidelity, old.fidelity
     if not ours.noise < theirs.noise:
         return False
@@ -209,4 +212,4 @@ def is_better(new: Score, old: Score) -> bool:
         return True
     mean = sum(gains) / len(gains)
     variance = sum((gain - mean) ** 2 for gain in gains) / (len(gains) - 1)
-    return mean > math.sqrt(variance / len(gains))
+    return mean > (0.0 if proven else math.sqrt(variance / len(gains)))

@@ -44,6 +44,8 @@ class Rung:
         calibrators: variants that change the calibrator of every activation.
         of_weights: all it can remove is what weights contribute to the noise; not tried where that is little.
         of_activations: all it changes is how activations become codes; not tried where none does.
+        proven: it lowers the noise by design, so that it is kept unless it does not; others have to do so by more than
+            chance explains, which few samples with rare large errors hardly ever show.
         effort: the least at which it is tried; with less, only when nothing else meets the budget.
     """
 
@@ -52,6 +54,7 @@ class Rung:
     calibrators: tuple[CalibratorSpec, ...] = ()
     of_weights: bool = False
     of_activations: bool = False
+    proven: bool = False
     effort: Effort = Effort.QUICK
 
     def variants(self, recipe: QuantizationRecipe) -> Iterator[tuple[str, QuantizationRecipe]]:
@@ -84,6 +87,7 @@ LADDER: tuple[Rung, ...] = (
         "learn_rounding",
         ((StepSpec("fewer_samples"), StepSpec("learn_rounding")),),
         of_weights=True,
+        proven=True,
         effort=Effort.STANDARD,
     ),
     Rung("correct_bias", ((StepSpec("correct_bias"),),), effort=Effort.THOROUGH),
