@@ -41,6 +41,7 @@ bench: setup
 	$(BIN)/python benchmarks/calibration.py --quick
 	$(BIN)/python benchmarks/partition.py --quick
 	$(BIN)/python benchmarks/npu.py --quick
+	$(BIN)/python benchmarks/arm.py --quick
 
 dist: setup
 	$(BIN)/python scripts/build_dists.py

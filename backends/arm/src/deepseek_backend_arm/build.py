@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from deepseek_backend_arm.sources import FLAGS, LIBRARY, march, sources
+from deepseek_backend_arm.sources import FLAGS, LIBRARY, features, sources
 from deepseek_backend_arm.toolchain import Toolchain, find_toolchain, run_tool
 from deepseek_core import CompileOptions
 from deepseek_core.errors import StorageError
@@ -65,6 +65,6 @@ def _compile(toolchain: Toolchain, work: Path, options: CompileOptions) -> None:
     names = [*LIBRARY, "serve", "main", "npy"]
     for position, name in enumerate(names):
         options.progress("arm: building the runtime", position / len(names))
-        toolchain.run([*FLAGS, *toolchain.flags, *march(name), "-c", f"{name}.c"], work)
+        toolchain.run([*FLAGS, *toolchain.flags, *toolchain.instructions(features(name)), "-c", f"{name}.c"], work)
     run_tool([*toolchain.archive, "rcsD", _LIBRARY, *(f"{name}.o" for name in LIBRARY)], work)
     toolchain.run(["-static", "-s", "-o", _SERVER, "serve.o", _LIBRARY, "-lm", "-lpthread"], work)

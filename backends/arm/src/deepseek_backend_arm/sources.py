@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from deepseek_backend_arm.plan.abi import header, table
 
-__all__ = ["FLAGS", "LIBRARY", "march", "sources"]
+__all__ = ["FLAGS", "LIBRARY", "features", "march", "sources"]
 
 FLAGS = ("-std=gnu11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra")
 """Contraction to fused operations would change roundings that the IR defines."""
@@ -16,12 +16,17 @@ LIBRARY = (
     *("loader", "model", "movement", "normalization", "pool", "pooling"),
 )
 """Files of the library, without their `.c`."""
-_MARCH = {"gemm_dotprod": ("-march=armv8.2-a+dotprod",), "gemm_i8mm": ("-march=armv8.2-a+dotprod+i8mm",)}
+_FEATURES = {"gemm_dotprod": ("dotprod",), "gemm_i8mm": ("dotprod", "i8mm")}
+
+
+def features(name: str) -> tuple[str, ...]:
+    """What of the instruction set a file needs beyond ARMv8-A; its functions run only where the CPU has it."""
+    return _FEATURES.get(name, ())
 
 
 def march(name: str) -> tuple[str, ...]:
-    """Instruction set of a file: those whose functions run only where the CPU has it name one."""
-    return _MARCH.get(name, ())
+    """The same as options of GCC."""
+    return (f"-march={'+'.join(('armv8.2-a', *features(name)))}",) if features(name) else ()
 
 
 @functools.cache

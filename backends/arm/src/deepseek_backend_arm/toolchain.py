@@ -41,6 +41,13 @@ class Toolchain:
         # Scheduling before registers are assigned spills the accumulators of the matrix kernels.
         return ("-fno-schedule-insns",) if self.name == "gcc" else ("-fno-sanitize=undefined",)
 
+    def instructions(self, features: Sequence[str]) -> tuple[str, ...]:
+        """Options for a file that needs more than ARMv8-A."""
+        if not features:
+            return ()
+        front = "-march=armv8.2-a" if self.name == "gcc" else "-mcpu=generic"
+        return ("+".join((front, *features)),)
+
     def run(self, arguments: Sequence[str], folder: Path) -> None:
         """Compile or link in a folder.
 

@@ -108,7 +108,8 @@ def _objects(folder: Path, files: Mapping[str, bytes], options: CompileOptions) 
         (folder / name).write_bytes(data)
     include = f"-I{runtime_folder(options)}"
     options.progress("arm: compiling", 0.5)
-    toolchain.run([*FLAGS, include, "-c", "program.c", "constants.S"], folder)
+    for source in ("program.c", "constants.S"):
+        toolchain.run([*FLAGS, include, "-c", source, "-o", f"{Path(source).stem}.o"], folder)
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:
