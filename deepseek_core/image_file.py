@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from deepseek_core.artifact import Artifact
-from deepseek_core.errors import PackageError
+from deepseek_core.errors import PackageError, TargetError
 from deepseek_core.executable import Executable
 from deepseek_core.registry import Registry
 from deepseek_core.target import Target
@@ -46,6 +46,6 @@ def _described(payload: bytes, path: Path) -> tuple[Target, bytes, str]:
         raise PackageError(f"{path} is a program, but no image of a model", fix="build one: deepseek-cross-compile")
     try:
         said = json.loads(payload[start + len(MARKER) : end])
-        return Target.parse(said["target"]), payload, str(said["format"])
-    except (ValueError, KeyError, TypeError):
+        return Target.parse(str(said["target"])), payload, str(said["format"])
+    except (ValueError, KeyError, TypeError, TargetError):
         raise PackageError(f"{path} is damaged: it does not say what it is for", fix="build it again") from None
