@@ -265,6 +265,16 @@ def test_weights_that_make_no_noise_are_not_worked_on(monkeypatch: pytest.Monkey
     assert RUNS, "outputs this noisy have everything tried"
 
 
+@pytest.mark.parametrize(("noisy", "tried"), [(0.0, []), (90.0, ["helpful"])])
+def test_what_costs_speed_is_tried_where_outputs_are_noisy(
+    monkeypatch: pytest.MonkeyPatch, noisy: float, tried: list[str]
+) -> None:
+    monkeypatch.setattr(Effort, "noisy", noisy)
+    model = perceptron()
+    auto(model, samples_of(model), recipe=START, ladder=[replace(TOYS["helpful"], of_noisy=True)])
+    assert tried == RUNS
+
+
 @pytest.mark.parametrize(("enough", "long_work"), [(10.0, False), (90.0, True)])
 def test_without_a_budget_little_noise_is_not_worked_on_for_long(
     monkeypatch: pytest.MonkeyPatch, enough: float, long_work: bool

@@ -163,6 +163,8 @@ class _Climb:
         sqnr = self._best.score.fidelity.sqnr
         if rung.effort is not Effort.QUICK and sqnr >= self._effort.enough and not self._budget.is_limited:
             return f"{sqnr:.1f} dB are enough"
+        if rung.of_noisy and sqnr >= self._effort.noisy:
+            return f"{sqnr:.1f} dB are not that noisy"
         if rung.of_activations and not self._bench.work(self._best.recipe).recipe().activations:
             return "no activation is quantized"
         share = self._share_of_weights() if rung.of_weights and sqnr >= self._effort.noisy else 1.0

@@ -19,6 +19,7 @@ ORDER = (
     "equalize",
     "smooth",
     "keep_float",
+    "spare_outliers",
     "assign",
     "ranges",
     "fewer_samples",
@@ -44,6 +45,7 @@ class Rung:
         calibrators: variants that change the calibrator of every activation.
         of_weights: all it can remove is what weights contribute to the noise; not tried where that is little.
         of_activations: all it changes is how activations become codes; not tried where none does.
+        of_noisy: it costs speed: not tried where the outputs have little noise.
         proven: it lowers the noise by design, so that it is kept unless it does not; others have to do so by more than
             chance explains, which few samples with rare large errors hardly ever show.
         effort: the least at which it is tried; with less, only when nothing else meets the budget.
@@ -54,6 +56,7 @@ class Rung:
     calibrators: tuple[CalibratorSpec, ...] = ()
     of_weights: bool = False
     of_activations: bool = False
+    of_noisy: bool = False
     proven: bool = False
     effort: Effort = Effort.QUICK
 
@@ -79,6 +82,10 @@ LADDER: tuple[Rung, ...] = (
         calibrators=(CalibratorSpec("mse"), CalibratorSpec("entropy")),
         of_activations=True,
         effort=Effort.THOROUGH,
+    ),
+    *(
+        Rung("outliers", ((StepSpec("spare_outliers", {"least_sqnr": least}),),), of_activations=True, of_noisy=True)
+        for least in (6.0, 12.0, 18.0)
     ),
     Rung("equalize", ((StepSpec("equalize", _UNCHECKED),),), effort=Effort.THOROUGH),
     Rung("smooth", ((StepSpec("smooth", _UNCHECKED),),), of_activations=True),

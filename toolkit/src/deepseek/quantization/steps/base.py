@@ -38,6 +38,7 @@ STEPS: Mapping[str, str] = {
     "ranges": "deepseek.quantization.steps.ranges:Ranges",
     "round_to_nearest": "deepseek.quantization.steps.round_to_nearest:RoundToNearest",
     "smooth": "deepseek.quantization.steps.smooth:Smooth",
+    "spare_outliers": "deepseek.quantization.steps.spare_outliers:SpareOutliers",
 }
 """Name → `module:class`; imported when a recipe uses it."""
 
