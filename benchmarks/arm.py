@@ -114,7 +114,7 @@ def _photographs(options: Options, folder: Path) -> list[Figure]:
         equal += int(np.count_nonzero(one == other))
         total += one.size
     note = f"of {len(judged)}; {equal / total:.1%} of the outputs are equal"
-    return [Figure("EfficientNet-Lite0: photographs with the CPU backend's class", same, note=note)]
+    return [Figure("EfficientNet-Lite0: photographs with the CPU backend's class", same, "", "==", len(judged), note)]
 
 
 if __name__ == "__main__":
