@@ -1,4 +1,7 @@
-"""The conformance kit: everything for one variant of each family, the plain case of every rule for the others."""
+"""The conformance kit: whole for one variant, what differs for the other two families, plain cases for the rest.
+
+The whole kit of another variant: `deepseek conformance npu --target npu:ethos-u85-512`.
+"""
 
 import pytest
 
@@ -6,7 +9,9 @@ from deepseek_backend_npu.versions import compiler_version
 from deepseek_core.conformance import ConformanceSuite
 
 pytestmark = pytest.mark.skipif(compiler_version() is None, reason="Vela is not installed")
-_PLAIN = "numerics/*/mixed"
+_WEIGHTS = "numerics/[CGM]*/int8*"
+"""Convolutions and products with all of their cases, and what else has these letters."""
+_PLAIN = "numerics/[ACGM]*/int8*/mixed"
 
 
 class TestU55(ConformanceSuite):
@@ -14,13 +19,22 @@ class TestU55(ConformanceSuite):
 
 
 class TestU65(ConformanceSuite):
-    """Of the two cores each has every other channel."""
+    """Of the two cores each has every other channel; all else is as in U55."""
 
     target = "npu:ethos-u65-512"
+    pattern = _WEIGHTS
 
 
 class TestU85(ConformanceSuite):
+    """Weights, chains and registers are its own."""
+
     target = "npu:ethos-u85-512"
+    pattern = _WEIGHTS
+
+
+class TestU85Plain(ConformanceSuite):
+    target = "npu:ethos-u85-512"
+    pattern = "numerics/*/mixed"
 
 
 class TestU55With32Macs(ConformanceSuite):

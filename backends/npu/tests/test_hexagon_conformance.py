@@ -1,4 +1,8 @@
-"""The conformance kit on Hexagon: most of it for one version, the plain cases for the others."""
+"""The conformance kit on Hexagon: the contract and the plain cases for one version, a few for the others.
+
+A case takes a process and a simulation, so the rest is for `benchmarks/npu.py`, or for whoever changes the table:
+`deepseek conformance npu --target npu:hexagon-v73`.
+"""
 
 import pytest
 
@@ -15,12 +19,12 @@ class TestV73Contract(ConformanceSuite):
 
 class TestV73(ConformanceSuite):
     target = "npu:hexagon-v73"
-    pattern = "numerics/*/uint8*/[ms]*"
+    pattern = "numerics/*/uint8*/mixed"
 
 
 class TestV68(ConformanceSuite):
     target = "npu:hexagon-v68"
-    pattern = "numerics/[ACGM]*/uint8*/mixed"
+    pattern = "numerics/Conv/*/mixed"
 
 
 class TestV69(ConformanceSuite):

@@ -6,15 +6,23 @@ from collections.abc import Callable
 
 from deepseek_backend_npu.capabilities import capabilities
 from deepseek_backend_npu.lowering.limits import problem
-from deepseek_core import Claim, QuantizedModel, Target, Unit
+from deepseek_core import Capabilities, Claim, QuantizedModel, Target, Unit
 from deepseek_core.partition import refusal_reason
 
-__all__ = ["claim"]
+__all__ = ["Refuse", "accepted", "claim"]
+
+Refuse = Callable[[Unit, str], None]
 
 
-def claim(model: QuantizedModel, target: Target, refuse: Callable[[Unit, str], None]) -> list[Claim]:
+def claim(model: QuantizedModel, target: Target, refuse: Refuse) -> list[Claim]:
     """A claim on each unit that the compiler takes, a reason for each that it does not."""
-    table = capabilities(target)
+    return accepted(model, target, refuse, capabilities(target), problem)
+
+
+def accepted(
+    model: QuantizedModel, target: Target, refuse: Refuse, table: Capabilities, problem: Callable[[Unit], str | None]
+) -> list[Claim]:
+    """A claim on each unit that the table accepts and `problem` has no reason against."""
     claimed = []
     for unit in model.units():
         reason = refusal_reason(unit, table) or problem(unit)

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from deepseek_backend_npu.claims import Refuse, accepted
 from deepseek_backend_npu.hexagon.capabilities import capabilities
 from deepseek_backend_npu.hexagon.limits import problem
-from deepseek_core import Claim, QuantizedModel, Target, Unit
-from deepseek_core.partition import refusal_reason
+from deepseek_core import Claim, QuantizedModel, Target
 
 __all__ = ["claim_hexagon"]
 
 
-def claim_hexagon(model: QuantizedModel, target: Target, refuse: Callable[[Unit, str], None]) -> list[Claim]:
+def claim_hexagon(model: QuantizedModel, target: Target, refuse: Refuse) -> list[Claim]:
     """A claim on each unit that QNN places on the HTP, a reason for each that it does not."""
-    table = capabilities(target)
-    claimed = []
-    for unit in model.units():
-        reason = refusal_reason(unit, table) or problem(unit)
-        if reason is None:
-            claimed.append(Claim(target, (unit.name,)))
-        else:
-            refuse(unit, reason)
-    return claimed
+    return accepted(model, target, refuse, capabilities(target), problem)

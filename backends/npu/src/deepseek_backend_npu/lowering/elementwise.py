@@ -51,7 +51,7 @@ def to_output(emitter: Emitter, operand: Operand, codes: Tensor, y: Operand) -> 
 
 
 def _sum(op: Op) -> Callable[[Unit, Emitter], None]:
-    """Both sides at a common scale near 2^-20 (int16: 2^-15) of twice the larger one, summed in int32."""
+    """Both sides at a common scale of 2^-20 (int16: 2^-15) of twice the larger one, summed in int32."""
 
     def lower(unit: Unit, emitter: Emitter) -> None:
         a, b = unit.operands(Role.DATA)

@@ -1,9 +1,9 @@
-"""Factors with which the NPU's integer sums have the IR's codes for every pair of int8 codes.
+"""Factors with which the NPU's integer sums have the IR's codes for every pair of int8 codes, but for true ties.
 
 The IR adds and divides in float32 and rounds ties to even; the NPU rounds exact integers, ties up. The two differ only
 for the few of 65,536 pairs whose sum lies within a float32's rounding of a tie. A multiplier has 31 bits where the IR's
 numbers have 24, so there is room: every pair bounds the last multiplier from below and above, and a number within all
-bounds takes every pair to its code. Where there is none, another common scale of the two sides has other ties.
+bounds takes every pair to its code. The sides keep the plain common scale: others were tried, and cost cycles.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ _LEAST, _MOST = 1 << 30, (1 << 31) - 1
 _MOST_SHIFT = 53
 _FAR = 1 << 62
 """No bound: beyond every product of a multiplier and a sum. Bounds of shifts up to `_MOST_SHIFT` stay below it."""
-_TRIES = 48
 
 
-def plain_sum(scales: Scales, bits: int, spread: float = 1.0) -> Factors:
-    """The factors of a common scale of 2^-bits of `spread` (1 to 2) times twice the larger side's."""
-    common = 2.0 * spread * float(max(scales[:2]))
+def plain_sum(scales: Scales, bits: int) -> Factors:
+    """The factors of a common scale of 2^-bits of twice the larger side's."""
+    common = 2.0 * float(max(scales[:2]))
     one, other = (float(scale) / common * 2**bits for scale in scales[:2])
     return one, other, common / 2**bits / float(scales[2])
 
@@ -48,20 +47,17 @@ def exact_sum(scales: Scales, zeros: tuple[int, int], ends: tuple[int, int], sig
         bits: fraction bits of the sides at their common scale.
 
     Returns:
-        Those that give the IR's code for every pair; where none are found, the plain ones, with which a few pairs
+        Those that give the IR's code for every pair; where there are none, the plain ones, with which a few pairs
         differ by one.
     """
     sides = [np.arange(-128, 128, dtype=np.int64) - zero for zero in zeros]
     a, b = (side.astype(np.float32) * scale for side, scale in zip(sides, scales, strict=False))
     with np.errstate(over="ignore"):
         codes = np.clip(np.rint((a[:, None] + np.float32(sign) * b) / scales[2]), *ends).astype(np.int64)
-    for attempt in range(_TRIES):
-        one, other, total = plain_sum(scales, bits, 1 + attempt / (2 * _TRIES))
-        sums = _rescaled(sides[0], one)[:, None] + sign * _rescaled(sides[1], other)
-        last = _admitted(sums.reshape(-1), codes.reshape(-1), ends, total)
-        if last is not None:
-            return one, other, last
-    return plain_sum(scales, bits)
+    one, other, total = plain_sum(scales, bits)
+    sums = _rescaled(sides[0], one)[:, None] + sign * _rescaled(sides[1], other)
+    last = _admitted(sums.reshape(-1), codes.reshape(-1), ends, total)
+    return one, other, total if last is None else last
 
 
 def _admitted(sums: _Integers, codes: _Integers, ends: tuple[int, int], factor: float) -> float | None:
