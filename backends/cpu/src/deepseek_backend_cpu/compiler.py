@@ -33,8 +33,8 @@ def compile_model(model: QuantizedModel, target: Target, options: CompileOptions
     Raises:
         ConfigError: an unknown extra option or value.
         ModelError: a tap names no value.
-        BackendError: ONNX Runtime refuses the model. At level 0 that is left to `load`: a model that is compiled to be
-            looked at once is opened once.
+        BackendError: ONNX Runtime refuses the model. At level 0 only operators that nobody knows are asked about here,
+            all else is left to `load`: a model that is compiled to be looked at once is opened once.
     """
     mode = _mode(options)
     here = target.device == architecture() and runtime_version() is not None
@@ -45,11 +45,18 @@ def compile_model(model: QuantizedModel, target: Target, options: CompileOptions
     report = _report(work, choice, options)
     lower(work, choice.integer)
     payload = serialize(work)
-    if here and options.optimize:
+    if here and (options.optimize or _has_foreign_op(work)):
         report["operators"] = _operators(payload, options.threads, float8=report["float8"])
     version = runtime_version()
     toolchain = {"onnxruntime": version} if here and version is not None else {}
     return Artifact(target, payload, "onnx", toolchain, requires=target.features, report=report)
+
+
+def _has_foreign_op(model: QuantizedModel) -> bool:
+    import onnx.defs
+
+    nodes = ir.traversal.RecursiveGraphIterator(model.graph)
+    return any(node.domain != "com.microsoft" and not onnx.defs.has(node.op_type, node.domain) for node in nodes)
 
 
 def _mode(options: CompileOptions) -> str:
