@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
+
 from deepseek_backend_cpu.float8 import uses_float8
 from deepseek_backend_cpu.host import architecture, runtime_version
 from deepseek_backend_cpu.kernels import FLOAT32, INT8, kernel_names

@@ -81,7 +81,9 @@ class ImageExecutable:
             if done.returncode:
                 said = " ".join(done.stderr.split())[:300] or f"exit code {done.returncode}"
                 raise BackendError(f"the image failed: {said}", fix="build it again")
-            return {info.name: np.load(folder / f"out{n}.npy", allow_pickle=False) for n, info in enumerate(self._outputs)}
+            return {
+                info.name: np.load(folder / f"out{n}.npy", allow_pickle=False) for n, info in enumerate(self._outputs)
+            }
 
     def close(self) -> None:
         """Calling twice is harmless."""
