@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from deepseek_backend_npu.devices import DEVICES
+from deepseek_backend_npu.hexagon.checking import Verdict as HexagonVerdict
 from deepseek_backend_npu.hexagon.checking import check as check_hexagon
 from deepseek_backend_npu.hexagon.checking import unsigned
 from deepseek_backend_npu.hexagon.variants import VARIANTS
-from deepseek_backend_npu.verification.checking import check
+from deepseek_backend_npu.verification.checking import Verdict, check
 from deepseek_backend_npu.verification.mutation import KINDS, Judge, Judgement, mutations
 from deepseek_backend_npu.verification.networks import residual_network
-from deepseek_backend_npu.verification.sampling import OPS, sample
+from deepseek_backend_npu.verification.sampling import OPS, Sample, sample
 from deepseek_backend_npu.versions import qnn_problem
 from deepseek_core import Target, discover
 from deepseek_core.conformance import run
@@ -64,21 +65,32 @@ def _figures(*, quick: bool) -> Iterator[Figure]:
 
 def _claims(draws: int) -> Figure:
     """Units drawn for every variant in turn."""
+    counts, disagreements = _checked("claims", draws, list(DEVICES), lambda drawn: (drawn,), check)
+    note = f"{counts['claimed']} claimed, {counts['refused']} refused, of {len(OPS)} ops on {len(DEVICES)} variants"
+    return Figure("units whose claim, compilation or numbers disagree", disagreements, "", "==", 0, note)
+
+
+def _checked(
+    key: str,
+    draws: int,
+    devices: Sequence[str],
+    forms: Callable[[Sample], Sequence[Sample]],
+    verdict_on: Callable[[Sample, Target], Verdict | HexagonVerdict],
+) -> tuple[Counter[str], int]:
+    """Claimed and refused units, and how many verdicts disagree; the details are kept under `key`."""
     counts: Counter[str] = Counter()
     disagreements = []
     for number in range(draws):
-        device = list(DEVICES)[number % len(DEVICES)]
+        device = devices[number % len(devices)]
         for op in OPS:
             drawn = sample(op, number)
-            if drawn is None:
-                continue
-            verdict = check(drawn, Target("npu", device))
-            counts["claimed" if verdict.claimed else "refused"] += 1
-            if not verdict.agrees:
-                disagreements.append(f"{device} {op}{drawn.text}: {verdict}")
-    _DETAILS["claims"] = {"units": dict(counts), "disagreements": disagreements}
-    note = f"{counts['claimed']} claimed, {counts['refused']} refused, of {len(OPS)} ops on {len(DEVICES)} variants"
-    return Figure("units whose claim, compilation or numbers disagree", len(disagreements), "", "==", 0, note)
+            for unit in () if drawn is None else forms(drawn):
+                verdict = verdict_on(unit, Target("npu", device))
+                counts["claimed" if verdict.claimed else "refused"] += 1
+                if not verdict.agrees:
+                    disagreements.append(f"{device} {op}{unit.text}: {verdict}")
+    _DETAILS[key] = {"units": dict(counts), "disagreements": disagreements}
+    return counts, len(disagreements)
 
 
 def _mutations(most: int) -> Iterator[Figure]:
@@ -110,21 +122,12 @@ def _percent(part: int, whole: int) -> float:
 
 def _hexagon(draws: int, *, quick: bool) -> Iterator[Figure]:
     """Claims against QNN's placement, on every version in turn, and the conformance kit on one."""
-    counts: Counter[str] = Counter()
-    disagreements = []
-    for number in range(draws):
-        device = list(VARIANTS)[number % len(VARIANTS)]
-        for op in OPS:
-            drawn = sample(op, number)
-            for unit in () if drawn is None else (drawn, unsigned(drawn)):
-                verdict = check_hexagon(unit, Target("npu", device))
-                counts["claimed" if verdict.claimed else "refused"] += 1
-                if not verdict.agrees:
-                    disagreements.append(f"{device} {op}{unit.text}: {verdict}")
-    _DETAILS["hexagon_claims"] = {"units": dict(counts), "disagreements": disagreements}
+    counts, disagreements = _checked(
+        "hexagon_claims", draws, list(VARIANTS), lambda drawn: (drawn, unsigned(drawn)), check_hexagon
+    )
     note = f"{counts['claimed']} claimed, {counts['refused']} refused, int8 and uint8, on {len(VARIANTS)} versions"
     yield Figure(
-        "Hexagon: units claimed that QNN does not place, or computes otherwise", len(disagreements), "", "==", 0, note
+        "Hexagon: units claimed that QNN does not place, or computes otherwise", disagreements, "", "==", 0, note
     )
     backend, target = discover().resolve(f"npu:{HEXAGON}")
     report = run(backend, target, "numerics/*/*/mixed" if quick else "numerics/*/uint8*/*")

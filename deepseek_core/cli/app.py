@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import sys
-import warnings
 from collections.abc import Sequence
 
 import click
 
 from deepseek_core import __version__
 from deepseek_core.cli.extensions import extension, extensions
-from deepseek_core.cli.guard import guarded
+from deepseek_core.cli.guard import run_command
 
 __all__ = ["COMMANDS", "app", "main"]
 
@@ -49,15 +47,4 @@ def main(args: Sequence[str] | None = None) -> int:
         one line on stderr; 3 done, but short of what was asked (an accuracy budget); 130 interrupted; 141 the reader
         of stdout went away.
     """
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # paths may not be UTF-8
-    with warnings.catch_warnings():
-        if not sys.warnoptions:
-            warnings.simplefilter("ignore")
-        return guarded(lambda: _run(args))
-
-
-def _run(args: Sequence[str] | None) -> object:
-    """Exit code of `--help` and the like, else that of the command's report, printed."""
-    result = app.main(args, prog_name="deepseek", standalone_mode=False)
-    return result() if callable(result) else result
+    return run_command(app, "deepseek", args)

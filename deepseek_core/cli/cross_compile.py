@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +11,7 @@ import click
 
 from deepseek_core import __version__
 from deepseek_core.cli.formats import size
-from deepseek_core.cli.guard import guarded
+from deepseek_core.cli.guard import run_command
 from deepseek_core.cli.options import FILE, assignment
 from deepseek_core.cli.output import Report, reporting
 from deepseek_core.cli.progress import progress_bar
@@ -116,14 +114,4 @@ def _render(image: Artifact, output: Path, console: Console) -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; exit codes as for `deepseek`."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    with warnings.catch_warnings():
-        if not sys.warnoptions:
-            warnings.simplefilter("ignore")
-        return guarded(lambda: _run(args))
-
-
-def _run(args: Sequence[str] | None) -> object:
-    result = command.main(args, prog_name="deepseek-cross-compile", standalone_mode=False)
-    return result() if callable(result) else result
+    return run_command(command, "deepseek-cross-compile", args)

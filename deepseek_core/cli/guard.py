@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 
 import click
 
 from deepseek_core.errors import DeepseekError
 
-__all__ = ["guarded"]
+__all__ = ["guarded", "run_command"]
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
 _FIXES = {
@@ -28,6 +29,29 @@ _FIXES = {
     errno.ELOOP: "check the path for links that point at each other",
 }
 """The system's errors that are a user's to mend."""
+
+
+def run_command(command: click.Command, name: str, args: Sequence[str] | None) -> int:
+    """Run a console script's command, and what it returns: the exit code of `--help` and the like, or a report.
+
+    Args:
+        name: of the script, for usage lines.
+        args: arguments without the program's name, default `sys.argv[1:]`.
+
+    Returns:
+        See `guarded`.
+    """
+
+    def action() -> object:
+        result = command.main(args, prog_name=name, standalone_mode=False)
+        return result() if callable(result) else result
+
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # paths may not be UTF-8
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        return guarded(action)
 
 
 def guarded(action: Callable[[], object]) -> int:

@@ -1,6 +1,6 @@
 """Partition: which target runs which unit, and the model cut accordingly."""
 
-from deepseek_core.partition.claims import claims, derive_claims
+from deepseek_core.partition.claims import claim_each, claims, derive_claims
 from deepseek_core.partition.gates import Gates, coverage, unmet
 from deepseek_core.partition.optimal import OptimalSolver
 from deepseek_core.partition.optimize import Method, Objective
@@ -27,6 +27,7 @@ __all__ = [
     "Solution",
     "Solver",
     "TransferModel",
+    "claim_each",
     "claims",
     "coverage",
     "derive_claims",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from deepseek_core.errors import BackendError
@@ -14,7 +14,28 @@ from deepseek_core.placement import Claim, Refusal
 from deepseek_core.registry import Backend
 from deepseek_core.target import Capabilities, Target
 
-__all__ = ["claims", "derive_claims"]
+__all__ = ["claim_each", "claims", "derive_claims"]
+
+
+def claim_each(
+    model: QuantizedModel,
+    target: Target,
+    refuse: Callable[[Unit, str], None],
+    problem: Callable[[Unit], str | None],
+) -> list[Claim]:
+    """A claim on each unit of the main graph that has no problem; the others are refused. For `deepseek_claim`.
+
+    Args:
+        problem: why the target does not run a unit, in one sentence; None where it does.
+    """
+    claimed = []
+    for unit in model.units():
+        reason = problem(unit)
+        if reason is None:
+            claimed.append(Claim(target, (unit.name,)))
+        else:
+            refuse(unit, reason)
+    return claimed
 
 
 def derive_claims(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from deepseek_backend_arm.capabilities import capabilities
 from deepseek_backend_arm.lowering.limits import problem
 from deepseek_core import Claim, QuantizedModel, Target, Unit
-from deepseek_core.partition import refusal_reason
+from deepseek_core.partition import claim_each, refusal_reason
 
 __all__ = ["claim"]
 
@@ -15,11 +15,4 @@ __all__ = ["claim"]
 def claim(model: QuantizedModel, target: Target, refuse: Callable[[Unit, str], None]) -> list[Claim]:
     """A claim on each unit that the compiler takes, a reason for each that it does not."""
     table = capabilities(target)
-    claimed = []
-    for unit in model.units():
-        reason = refusal_reason(unit, table) or problem(unit)
-        if reason is None:
-            claimed.append(Claim(target, (unit.name,)))
-        else:
-            refuse(unit, reason)
-    return claimed
+    return claim_each(model, target, refuse, lambda unit: refusal_reason(unit, table) or problem(unit))

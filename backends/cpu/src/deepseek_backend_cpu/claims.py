@@ -13,7 +13,7 @@ from deepseek_backend_cpu.host import runtime_version
 from deepseek_backend_cpu.session import PROVIDER, import_runtime
 from deepseek_core import Claim, QuantizedModel, Target, Unit
 from deepseek_core.ir import subgraphs
-from deepseek_core.partition import refusal_reason
+from deepseek_core.partition import claim_each, refusal_reason
 
 __all__ = ["claim"]
 
@@ -21,14 +21,7 @@ __all__ = ["claim"]
 def claim(model: QuantizedModel, target: Target, refuse: Callable[[Unit, str], None]) -> list[Claim]:
     """A claim on each unit that runs, a reason for each that does not."""
     table = capabilities(target)
-    claimed = []
-    for unit in model.units():
-        reason = refusal_reason(unit, table) or _missing_kernel(unit.nodes)
-        if reason is None:
-            claimed.append(Claim(target, (unit.name,)))
-        else:
-            refuse(unit, reason)
-    return claimed
+    return claim_each(model, target, refuse, lambda unit: refusal_reason(unit, table) or _missing_kernel(unit.nodes))
 
 
 def _missing_kernel(nodes: tuple[ir.Node, ...]) -> str | None:

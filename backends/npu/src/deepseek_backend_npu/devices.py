@@ -5,14 +5,17 @@ Figures are from `architecture_features.py` and `vela.ini` of ethos-u-vela 5.2.0
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from deepseek_core import Target, Tier
 from deepseek_core.errors import TargetError
 
-__all__ = ["DEVICES", "MEMORY_MODES", "SYSTEMS", "Device", "System", "device_name", "device_of"]
+__all__ = ["DEVICES", "MEMORY_MODES", "SYSTEMS", "Device", "System", "device_name", "device_of", "look_up"]
 
 _KIB = 1024
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +129,22 @@ def device_of(target: Target) -> Device:
     Raises:
         TargetError: the variant or a feature is unknown.
     """
-    if target.device not in DEVICES:
-        raise TargetError(f"there is no NPU '{target.device}'", fix=f"choose one of {', '.join(DEVICES)}")
+    return look_up(target, DEVICES)
+
+
+def look_up(target: Target, known: Mapping[str, _Found]) -> _Found:
+    """What a table of devices has for a target.
+
+    Raises:
+        TargetError: the device or a feature is unknown.
+    """
+    if target.device not in known:
+        raise TargetError(f"there is no NPU '{target.device}'", fix=f"choose one of {', '.join(known)}")
     if target.features:
         raise TargetError(
             f"{target.device} has no feature '{target.features[0]}'", fix=f"use npu:{target.device}, without features"
         )
-    return DEVICES[target.device]
+    return known[target.device]
 
 
 def device_name(device: str, tier: Tier) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from deepseek_backend_tensorrt.capabilities import capabilities
 from deepseek_backend_tensorrt.operators import OPERATORS
 from deepseek_core import Claim, QuantizedModel, Target, Unit
-from deepseek_core.partition import refusal_reason
+from deepseek_core.partition import claim_each, refusal_reason
 
 __all__ = ["claim", "problem"]
 
@@ -18,14 +18,7 @@ _TYPES = frozenset(
 
 def claim(model: QuantizedModel, target: Target, refuse: Callable[[Unit, str], None]) -> list[Claim]:
     """A claim on each unit that TensorRT takes, a reason for each that it does not."""
-    claimed = []
-    for unit in model.units():
-        reason = problem(unit, target)
-        if reason is None:
-            claimed.append(Claim(target, (unit.name,)))
-        else:
-            refuse(unit, reason)
-    return claimed
+    return claim_each(model, target, refuse, lambda unit: problem(unit, target))
 
 
 def problem(unit: Unit, target: Target) -> str | None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from deepseek_backend_npu.emulator.isa import Elementwise, Round, ScaleMode
 from deepseek_backend_npu.emulator.output import scaled
-from deepseek_backend_npu.emulator.scaling import rescale, wrap
+from deepseek_backend_npu.emulator.scaling import leading_zeros, rescale, wrap
 from deepseek_backend_npu.emulator.stream import Registers, known
 
 __all__ = ["UNARY", "combine"]
@@ -53,8 +53,7 @@ def _unary(registers: Registers, mode: Elementwise, a: Integers) -> Integers:
         return scaled(registers, np.abs(a))
     if mode is Elementwise.LRELU:
         return np.where(a < 0, scaled(registers, a), a)
-    lengths = np.floor(np.log2(np.maximum(a, 1).astype(np.float64))).astype(np.int64)
-    return np.where(a < 0, 0, np.where(a == 0, 32, 31 - lengths))
+    return leading_zeros(a)
 
 
 def _common_scale(registers: Registers, a: Integers, b: Integers, itemsize: int) -> tuple[Integers, Integers]:

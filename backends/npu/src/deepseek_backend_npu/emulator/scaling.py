@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deepseek_backend_npu.emulator.isa import Round
 
-__all__ = ["rescale", "wrap"]
+__all__ = ["leading_zeros", "rescale", "wrap"]
 
 Integers = NDArray[np.int64]
 _HEADROOM = 1 << 62
@@ -19,6 +19,12 @@ _LOW_BITS = 20
 def wrap(values: Integers, bits: int) -> Integers:
     """Two's complement of so many bits."""
     return values << (64 - bits) >> (64 - bits)
+
+
+def leading_zeros(values: Integers) -> Integers:
+    """Of each value as 32 bits in two's complement."""
+    lengths = np.floor(np.log2(np.maximum(values, 1).astype(np.float64))).astype(np.int64)
+    return np.where(values < 0, 0, np.where(values == 0, 32, 31 - lengths))
 
 
 def rescale(values: Integers, scale: NDArray[Any] | int, shift: NDArray[Any] | int, mode: Round) -> Integers:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from deepseek_backend_npu.claims import Refuse, accepted
+from collections.abc import Callable
+
 from deepseek_backend_npu.hexagon.capabilities import capabilities
 from deepseek_backend_npu.hexagon.limits import problem
-from deepseek_core import Claim, QuantizedModel, Target
+from deepseek_core import Claim, QuantizedModel, Target, Unit
+from deepseek_core.partition import claim_each, refusal_reason
 
 __all__ = ["claim_hexagon"]
 
 
-def claim_hexagon(model: QuantizedModel, target: Target, refuse: Refuse) -> list[Claim]:
+def claim_hexagon(model: QuantizedModel, target: Target, refuse: Callable[[Unit, str], None]) -> list[Claim]:
     """A claim on each unit that QNN places on the HTP, a reason for each that it does not."""
-    return accepted(model, target, refuse, capabilities(target), problem)
+    table = capabilities(target)
+    return claim_each(model, target, refuse, lambda unit: refusal_reason(unit, table) or problem(unit))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from deepseek_backend_npu.devices import look_up
 from deepseek_core import Target
-from deepseek_core.errors import TargetError
 
 __all__ = ["VARIANTS", "architecture", "device_name", "is_hexagon"]
 
@@ -22,13 +22,7 @@ def architecture(target: Target) -> int:
     Raises:
         TargetError: the version or a feature is unknown.
     """
-    if target.device not in VARIANTS:
-        raise TargetError(f"there is no NPU '{target.device}'", fix=f"choose one of {', '.join(VARIANTS)}")
-    if target.features:
-        raise TargetError(
-            f"{target.device} has no feature '{target.features[0]}'", fix=f"use npu:{target.device}, without features"
-        )
-    return VARIANTS[target.device]
+    return look_up(target, VARIANTS)
 
 
 def device_name(device: str) -> str:

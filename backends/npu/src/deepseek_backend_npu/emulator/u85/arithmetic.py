@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deepseek_backend_npu.emulator.kernel import Kernel
 from deepseek_backend_npu.emulator.pooling import averaged, taps
-from deepseek_backend_npu.emulator.scaling import rescale, wrap
+from deepseek_backend_npu.emulator.scaling import leading_zeros, rescale, wrap
 from deepseek_backend_npu.emulator.shram import Tables
 from deepseek_backend_npu.emulator.stream import HazardError, Registers, known
 from deepseek_backend_npu.emulator.u85.isa import ROUNDS, Elementwise, Lookup, Pooling
@@ -45,9 +45,7 @@ def combine(registers: Registers, mode: Elementwise, a: Integers, b: Integers) -
     """Results before the output's zero point, of inputs without theirs; `b` is `a` for a unary operation."""
     a = scaled(registers, a, "IFM_SCALE")
     if mode in UNARY:
-        lengths = np.floor(np.log2(np.maximum(a, 1).astype(np.float64))).astype(np.int64)
-        zeros = np.where(a < 0, 0, np.where(a == 0, 32, 31 - lengths))
-        return scaled(registers, np.abs(a) if mode is Elementwise.ABS else zeros)
+        return scaled(registers, np.abs(a) if mode is Elementwise.ABS else leading_zeros(a))
     b = scaled(registers, b, "IFM2_SCALE")
     a, b = np.broadcast_arrays(a, b)
     match mode:
