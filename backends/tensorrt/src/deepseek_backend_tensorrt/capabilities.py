@@ -7,6 +7,7 @@ when a part is compiled. What has no rule runs in float between its DQ and Q.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from deepseek_backend_tensorrt.devices import ARCHITECTURES, Architecture, architecture_of
@@ -52,6 +53,7 @@ _LAUNCH = 8e-6
 """Seconds to launch a captured graph and wait for it."""
 
 
+@functools.cache
 def capabilities(target: Target) -> Capabilities:
     """The table of an architecture.
 
