@@ -1,0 +1,78 @@
+"""What a GPU runs with this backend's kernels, as one table. Most preferred scheme first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deepseek_backend_rocm.targets import gpu_of
+from deepseek_core import Capabilities, DType, Granularity, Limit, OpRule, QuantScheme, Target
+
+__all__ = ["BINARY", "FORMATS", "MOVES", "TABLES", "capabilities"]
+
+FORMATS = ("bin", "c")
+
+_CODES = QuantScheme(DType.INT8)
+_PER_CHANNEL = QuantScheme(DType.INT8, Granularity.PER_CHANNEL, symmetric=True)
+_PER_TENSOR = QuantScheme(DType.INT8, symmetric=True)
+_FUSED = ("Relu", "Clip")
+_ALWAYS = (Limit("static"), Limit("dim:0", minimum=1), Limit("rank", maximum=6))
+_IMAGES = (Limit("static"), Limit("dim:0", minimum=1), Limit("rank", 3, 4))
+_GEMM = (
+    *_ALWAYS,
+    *(Limit(f"attr:{name}", allowed=(1.0,), default=1.0) for name in ("alpha", "beta")),
+    Limit("attr:transA", allowed=(0,), default=0),
+)
+_LAUNCH = 5e-6
+"""Seconds that a kernel launch costs the device, of the order that vendors give for graph launches."""
+
+BINARY = ("Add", "Sub", "Mul", "Div", "Min", "Max")
+TABLES = (
+    *("Abs", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Neg", "Relu"),
+    *("Sigmoid", "Softplus", "Tanh"),
+)
+"""Functions of one value: a table of 256 codes."""
+MOVES = (
+    *("Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "SpaceToDepth", "Split"),
+    *("Squeeze", "Tile", "Transpose", "Unsqueeze"),
+)
+_POOLS = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
+_RESIZE = (
+    Limit("attr:mode", allowed=("nearest",), default="nearest"),
+    Limit("attr:coordinate_transformation_mode", allowed=("asymmetric",), default="half_pixel"),
+    Limit("attr:nearest_mode", allowed=("floor",), default="round_prefer_floor"),
+)
+
+
+def capabilities(target: Target) -> Capabilities:
+    """The table of a target.
+
+    Raises:
+        TargetError: there is no such target.
+    """
+    gpu = gpu_of(target)
+    return Capabilities(
+        target,
+        tuple(_rules()),
+        formats=FORMATS,
+        peak_macs=gpu.peak_macs,
+        bandwidth=gpu.bandwidth,
+        launch=_LAUNCH,
+    )
+
+
+def _rules() -> Iterator[OpRule]:
+    for weight in (_PER_CHANNEL, _PER_TENSOR):
+        yield OpRule("Conv", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_IMAGES)
+        yield OpRule("Gemm", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_GEMM)
+        yield OpRule("MatMul", _CODES, _CODES, weight, fused=_FUSED, limits=_ALWAYS)
+    yield OpRule("MatMul", _CODES, _CODES, fused=_FUSED, limits=_ALWAYS)
+    for op in BINARY:
+        yield OpRule(op, _CODES, _CODES, fused=_FUSED if op == "Add" else (), limits=_ALWAYS)
+    for op in (*TABLES, *MOVES, "ReduceMean", "Softmax", "LayerNormalization"):
+        yield OpRule(op, _CODES, _CODES, limits=_ALWAYS)
+    for op in _POOLS:
+        yield OpRule(op, _CODES, _CODES, limits=_IMAGES)
+    yield OpRule(
+        "Pad", _CODES, _CODES, limits=(*_ALWAYS, Limit("attr:mode", allowed=("constant",), default="constant"))
+    )
+    yield OpRule("Resize", _CODES, _CODES, limits=(*_IMAGES, *_RESIZE))
