@@ -121,6 +121,6 @@ def _check(program: Program, ports: tuple[Port, ...], constants: int, codes: int
         if len(launch.arguments) != program.kernels[launch.kernel].arguments:
             raise ValueError(f"'{launch.unit}' has arguments of another size than its kernel")
         for pointer in launch.pointers:
-            inside = 0 <= pointer.offset and 0 <= pointer.bytes <= room[pointer.space] - pointer.offset
+            inside = pointer.offset >= 0 and 0 <= pointer.bytes <= room[pointer.space] - pointer.offset
             if not inside or not 0 <= pointer.position <= len(launch.arguments) - 8:
                 raise ValueError(f"'{launch.unit}' points outside of its {pointer.space}")

@@ -1,0 +1,62 @@
+"""Q and DQ that stand alone: where a model enters or leaves codes."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from deepseek_backend_rocm.lowering.emitter import Emitter, shape_of
+from deepseek_backend_rocm.lowering.tensor import Tensor, canonical
+from deepseek_core import Granularity, QParams, Role, Unit
+from deepseek_core.errors import BackendError
+from deepseek_core.ir import qparams_of
+
+__all__ = ["LOWERINGS", "conversion_problem"]
+
+_TYPES = {"int8": "i8", "int32": "i32", "float32": "fp32"}
+
+
+def conversion_problem(unit: Unit) -> str | None:
+    """Why a conversion that the table accepts is not built; None when it is."""
+    qparams = qparams_of(unit.node)
+    if qparams is None:
+        return "its scale is computed at run time"
+    if unit.op == "QuantizeLinear" and str(qparams.scheme.dtype) != "int8":
+        return f"it makes {qparams.scheme.dtype} codes"
+    return None
+
+
+def _convert(unit: Unit, emitter: Emitter) -> None:
+    (x,), y, qparams = unit.operands(Role.DATA), unit.outputs[0], qparams_of(unit.node)
+    if qparams is None:
+        raise BackendError(f"'{unit.name}' has a scale that is not constant", fix="place it on another target")
+    source = emitter.tensor(x.value)
+    shape = shape_of(x)
+    channels, inner = _division(shape, qparams)
+    if channels > 1:
+        source = emitter.ordered(source, canonical(len(shape)))
+    quantizes = unit.op == "QuantizeLinear"
+    result = emitter.new("int8" if quantizes else "float32", shape, source.order)
+    places: dict[str, Tensor] = {
+        "x": source,
+        "scale": emitter.constant(qparams.scale.astype(np.float32).reshape(-1)),
+        "zero": emitter.constant(qparams.zero_point.astype(np.int32).reshape(-1)),
+        "y": result,
+    }
+    types = {"x": _TYPES[source.dtype]} if quantizes else {"x": _TYPES[source.dtype], "y": "fp32"}
+    values = {"count": result.count, "channels": channels, "inner": max(inner, 1)}
+    emitter.emit("quantize" if quantizes else "dequantize", places, values, types=types)
+    emitter.define(y.value, result)
+
+
+def _division(shape: tuple[int, ...], qparams: QParams) -> tuple[int, int]:
+    """Elements along and behind the axis of channels."""
+    scheme = qparams.scheme
+    if scheme.granularity is Granularity.PER_TENSOR:
+        return 1, prod(shape)
+    axis = (scheme.axis or 0) % len(shape)
+    return shape[axis], prod(shape[axis + 1 :])
+
+
+LOWERINGS = {"DequantizeLinear": _convert, "QuantizeLinear": _convert}

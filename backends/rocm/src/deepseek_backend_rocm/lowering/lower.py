@@ -1,0 +1,70 @@
+"""Lower a part: every unit by the lowering of its op, then give each tensor its place in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deepseek_backend_rocm.lowering import (
+    conversion,
+    convolution,
+    elementwise,
+    functions,
+    matrix,
+    moves,
+    normalization,
+    pooling,
+)
+from deepseek_backend_rocm.lowering.emitter import Emitter
+from deepseek_backend_rocm.lowering.limits import problem
+from deepseek_backend_rocm.plan.memory import plan_memory
+from deepseek_backend_rocm.plan.steps import Plan
+from deepseek_core import CompileOptions, QuantizedModel, Unit
+from deepseek_core.errors import BackendError
+
+__all__ = ["LOWERINGS", "lower"]
+
+LOWERINGS: dict[str, Callable[[Unit, Emitter], None]] = {
+    **conversion.LOWERINGS,
+    **convolution.LOWERINGS,
+    **elementwise.LOWERINGS,
+    **functions.LOWERINGS,
+    **matrix.LOWERINGS,
+    **moves.LOWERINGS,
+    **normalization.LOWERINGS,
+    **pooling.LOWERINGS,
+}
+"""Op → how it becomes kernels."""
+
+_MOST_BYTES = 2**31 - 2**16
+"""Kernels count bytes in int32."""
+
+
+def lower(model: QuantizedModel, options: CompileOptions | None = None) -> Plan:
+    """The part as a plan; the model is left unchanged.
+
+    Raises:
+        BackendError: a unit that the capability table does not admit.
+    """
+    emitter, units = Emitter(), model.units()
+    inputs = [emitter.feed(v) for v in model.graph.inputs if v.name not in model.graph.initializers]
+    for position, unit in enumerate(units):
+        if options is not None:
+            options.progress("rocm: planning", position / len(units))
+        emitter.unit = unit
+        _lower(unit, emitter)
+    emitter.unit = None
+    outputs = [emitter.result(value) for value in model.graph.outputs]
+    arena, bound = plan_memory(emitter.steps, inputs, outputs)
+    constants = emitter.constants.data()
+    if max(arena, len(constants)) >= _MOST_BYTES:
+        raise BackendError("the part needs more than 2 GiB", fix="place parts of it on other targets")
+    return Plan(inputs, outputs, emitter.steps, constants, arena, bound)
+
+
+def _lower(unit: Unit, emitter: Emitter) -> None:
+    if unit.op not in LOWERINGS:
+        raise BackendError(f"the rocm backend has no {unit.op} ('{unit.name}')", fix="place it on another target")
+    reason = problem(unit)
+    if reason is not None:
+        raise BackendError(f"'{unit.name}' ({unit.op}): {reason}", fix="place it on another target")
+    LOWERINGS[unit.op](unit, emitter)

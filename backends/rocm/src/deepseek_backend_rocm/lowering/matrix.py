@@ -1,0 +1,147 @@
+"""Gemm and MatMul: with constant weights a convolution of one tap, else a product of two matrices of codes."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from deepseek_backend_rocm.lowering.codes import bounds, scale_and_zero
+from deepseek_backend_rocm.lowering.convolution import POINT, product
+from deepseek_backend_rocm.lowering.emitter import Emitter, constant_of, shape_of
+from deepseek_backend_rocm.lowering.tensor import Tensor, canonical, collapse
+from deepseek_backend_rocm.lowering.weights import bias_of, factors, padded_depth, rows
+from deepseek_core import Role, Unit
+
+__all__ = ["LOWERINGS", "matrix_problem"]
+
+_MOST_BATCHES = 65535
+
+
+def matrix_problem(unit: Unit) -> str | None:
+    """Why a product that the table accepts is not built; None when it is."""
+    data, weights = unit.operands(Role.DATA), unit.operands(Role.WEIGHT)
+    if weights:
+        if len(shape_of(weights[0])) != 2:
+            return "its weights are no matrix"
+        columns = shape_of(unit.outputs[0])[-1]
+        if any(prod(shape_of(bias)) not in (1, columns) for bias in unit.operands(Role.BIAS)):
+            return "its bias differs from row to row"
+        return None
+    first, second = (shape_of(operand) for operand in data)
+    if min(len(first), len(second)) < 2:
+        return "vectors are multiplied as matrices of one row or column only"
+    batch = shape_of(unit.outputs[0])[:-2]
+    if prod(batch) > _MOST_BATCHES:
+        return f"it multiplies {prod(batch):,} pairs of matrices; a grid has {_MOST_BATCHES:,} at most"
+    if len(_batches(batch, first[:-2], second[:-2])) > 2:
+        return "matrices repeat along more axes than the kernel has"
+    return None
+
+
+def _product(unit: Unit, emitter: Emitter) -> None:
+    if unit.operands(Role.WEIGHT):
+        _weighted(unit, emitter)
+    else:
+        _of_two(unit, emitter)
+
+
+def _weighted(unit: Unit, emitter: Emitter) -> None:
+    (x,), (w,), y = unit.operands(Role.DATA), unit.operands(Role.WEIGHT), unit.outputs[0]
+    shape = shape_of(x)
+    weights = constant_of(w.value).astype(np.int8)
+    by_channel = weights if unit.node.attributes.get_int("transB", 0) else weights.T
+    channels, inner = by_channel.shape
+    depth = padded_depth(inner)
+    bias = bias_of(unit, by_channel.sum(1, dtype=np.int64)[None])
+    low, high = bounds(unit)
+    source = emitter.ordered(emitter.tensor(x.value), canonical(len(shape)))
+    result = emitter.new("int8", shape_of(y))
+    emitter.define(y.value, result)
+    values = {
+        **dict.fromkeys(("h", "oh", "kh", "kw", "taps", "sh", "sw", "dh", "dw", "columns"), 1),
+        "top": 0,
+        "left": 0,
+        "wide": prod(shape[:-1]),
+        "ow": prod(shape[:-1]),
+        "rows": prod(shape[:-1]),
+        "c": inner,
+        "n": channels,
+        "x_row": inner,
+        "y_row": channels,
+        "depth": depth,
+        "zero": scale_and_zero(y)[1],
+        "low": low,
+        "high": high,
+    }
+    nothing = np.zeros(1, np.int32)
+    constants = (rows(by_channel[:, None], depth), bias, factors(unit, channels), nothing, nothing)
+    product(emitter, source, result, values, constants, mode=POINT, macs=result.count * inner)
+
+
+def _of_two(unit: Unit, emitter: Emitter) -> None:
+    (a, b), y = unit.operands(Role.DATA), unit.outputs[0]
+    left, right = _readable(emitter, emitter.tensor(a.value), -1), _readable(emitter, emitter.tensor(b.value), -2)
+    result = emitter.new("int8", shape_of(y))
+    (a_scale, a_zero), (b_scale, b_zero), (scale, zero) = map(scale_and_zero, (a, b, y))
+    scales = np.float32(np.float32(a_scale) * np.float32(b_scale))
+    low, high = bounds(unit)
+    batch = result.shape[:-2]
+    sides = [_batch_strides(tensor, len(batch)) for tensor in (left, right, result)]
+    axes = collapse(batch, *sides) if batch else ((1,), (0,), (0,), (0,))
+    (_, inner), *strides = ((0,) * (2 - len(row)) + tuple(row) for row in axes)
+    names = ("a_outer", "a_inner", "b_outer", "b_inner", "y_outer", "y_inner")
+    values = {
+        **dict(zip(names, (stride for row in strides for stride in row), strict=True)),
+        "m": result.shape[-2],
+        "n": result.shape[-1],
+        "k": left.shape[-1],
+        "inner": max(inner, 1),
+        "a_row": left.strides[-2],
+        "a_k": left.strides[-1],
+        "b_k": right.strides[-2],
+        "b_column": right.strides[-1],
+        "y_row": result.shape[-1],
+        "a_zero": a_zero,
+        "b_zero": b_zero,
+        "zero": zero,
+        "low": low,
+        "high": high,
+        "factor": float(np.float32(scales / np.float32(scale))),
+    }
+    constants: dict[str, int | bool | str] = {"A_ROWS": values["a_k"] == 1, "B_COLUMNS": values["b_k"] == 1}
+    macs = result.count * left.shape[-1]
+    places = {"a": left, "b": right, "y": result}
+    emitter.emit("matmul", places, values, constants=constants, batch=prod(batch), macs=macs)
+    emitter.define(y.value, result)
+
+
+def _readable(emitter: Emitter, tensor: Tensor, summed: int) -> Tensor:
+    """The tensor, if one axis of its matrices has no gaps and its batches need at most two strides; else in C order."""
+    strides = tensor.strides
+    if 1 in (strides[-1], strides[-2]) and len(collapse(tensor.shape[:-2], strides[:-2])[0]) <= 2:
+        return tensor
+    return emitter.ordered(tensor, canonical(len(tensor.shape)))
+
+
+def _batch_strides(tensor: Tensor, rank: int) -> tuple[int, ...]:
+    """Strides along the batch axes of the result; an axis that repeats does not advance."""
+    shape, strides = tensor.shape[:-2], tensor.strides[:-2]
+    own = (0 if size == 1 else stride for size, stride in zip(shape, strides, strict=True))
+    return (*(0 for _ in range(rank - len(shape))), *own)
+
+
+def _batches(batch: tuple[int, ...], *sides: tuple[int, ...]) -> tuple[int, ...]:
+    """Axes that remain of a batch when both sides lie in C order."""
+    rows = []
+    for shape in (batch, *sides):
+        full = (*(1,) * (len(batch) - len(shape)), *shape)
+        steps, step = [], 1
+        for size in reversed(full):
+            steps.append(0 if size == 1 else step)
+            step *= size
+        rows.append(tuple(reversed(steps)))
+    return collapse(batch, *rows)[0] if batch else ()
+
+
+LOWERINGS = {"Gemm": _product, "MatMul": _product}

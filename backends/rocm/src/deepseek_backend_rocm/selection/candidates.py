@@ -1,0 +1,181 @@
+"""The variants that may run a step, and the grid of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import gcd
+
+from deepseek_backend_rocm.kernels.signatures import Variant
+from deepseek_backend_rocm.plan.steps import Step
+from deepseek_backend_rocm.targets import Gpu
+
+__all__ = ["Tile", "candidates", "grid_of", "tiles_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A block of a product that one workgroup makes, in steps along the summed axis.
+
+    Attributes:
+        rows, columns, depth: of the block and a step.
+        warps: wavefronts that share it.
+        instruction: rows of the matrix instruction, 0 for the compiler's choice.
+        stages: of the software pipeline.
+    """
+
+    rows: int
+    columns: int
+    depth: int
+    warps: int
+    instruction: int = 0
+    stages: int = 2
+
+
+_CDNA = (
+    Tile(32, 32, 32, 1),
+    Tile(32, 32, 64, 1),
+    Tile(16, 64, 64, 1, 16),
+    Tile(64, 32, 32, 2),
+    Tile(32, 64, 64, 2),
+    Tile(64, 64, 32, 4),
+    Tile(64, 64, 64, 4),
+    Tile(64, 64, 128, 4),
+    Tile(128, 32, 32, 4),
+    Tile(128, 32, 64, 4),
+    Tile(128, 64, 32, 4),
+    Tile(128, 64, 64, 4),
+    Tile(64, 128, 64, 4),
+    Tile(128, 128, 32, 4),
+    Tile(128, 128, 64, 4),
+    Tile(128, 128, 64, 4, 16),
+    Tile(256, 128, 64, 8),
+)
+_RDNA = (
+    Tile(16, 16, 32, 1),
+    Tile(32, 32, 32, 1),
+    Tile(32, 32, 64, 1),
+    Tile(64, 32, 32, 2),
+    Tile(32, 64, 64, 2),
+    Tile(64, 64, 32, 4),
+    Tile(64, 64, 64, 4),
+    Tile(128, 32, 32, 4),
+    Tile(128, 64, 32, 4),
+    Tile(128, 64, 64, 4),
+    Tile(64, 128, 64, 4),
+    Tile(128, 128, 32, 8),
+    Tile(128, 128, 64, 8),
+)
+_DOTS = (
+    Tile(16, 16, 32, 1),
+    Tile(32, 32, 32, 1),
+    Tile(32, 32, 32, 4),
+    Tile(32, 64, 32, 4),
+    Tile(64, 32, 32, 4),
+    Tile(64, 64, 32, 4),
+    Tile(64, 64, 32, 8),
+)
+_SMALL = 4096
+"""Elements up to which a workgroup is one wavefront: there is too little for more."""
+
+
+def tiles_of(gpu: Gpu) -> tuple[Tile, ...]:
+    """Tiles worth a try on a GPU, smallest first. Without matrix cores accumulators are in every lane's registers."""
+    if gpu.matrix == "v_dot4":
+        return _DOTS
+    return _CDNA if gpu.wave == 64 else _RDNA
+
+
+def candidates(step: Step, gpu: Gpu) -> list[Variant]:
+    """Every variant that computes a step."""
+    match step.kernel:
+        case "conv":
+            return list(_convolutions(step, gpu))
+        case "matmul":
+            return list(_products(step, gpu))
+        case "depthwise" | "pool":
+            return [_windowed(step)]
+        case "mean" | "softmax" | "layer_norm":
+            few = step.integer("count") <= 64
+            return [_fixed(step, warps=1 if few else 4, BM=4, BLOCK=64 if few else 256)]
+        case _:
+            few = step.integer("count") <= _SMALL
+            return [_fixed(step, warps=1 if few else 4, BLOCK=256 if few else 1024)]
+
+
+def grid_of(step: Step, variant: Variant) -> tuple[int, int, int]:
+    """Workgroups along x, y and z."""
+
+    def parts(name: str, tile: str) -> int:
+        return -(-step.integer(name) // variant.constant(tile))
+
+    match step.kernel:
+        case "conv":
+            return parts("rows", "BM"), parts("n", "BN"), step.batch
+        case "matmul":
+            return parts("m", "BM"), parts("n", "BN"), step.batch
+        case "depthwise" | "pool":
+            return parts("rows", "BM"), parts("c", "BC"), 1
+        case "mean" | "softmax" | "layer_norm":
+            return parts("rows", "BM"), 1, 1
+        case _:
+            return parts("count", "BLOCK"), 1, 1
+
+
+def _fixed(step: Step, *, warps: int, **constants: int) -> Variant:
+    return Variant.of(step.kernel, {**step.constants, **constants}, types=step.types, warps=warps)
+
+
+def _windowed(step: Step) -> Variant:
+    channels, few = step.integer("c"), step.integer("rows") * step.integer("c") <= _SMALL
+    wide = () if channels % 16 else (("c", 16),)
+    if few:
+        return Variant.of(step.kernel, {**step.constants, "BM": 8, "BC": 32}, warps=1)
+    tile = {"BM": 32, "BC": 32} if channels <= 32 else {"BM": 32, "BC": 64}
+    return Variant.of(step.kernel, {**step.constants, **tile}, divisible=wide)
+
+
+def _convolutions(step: Step, gpu: Gpu) -> Iterator[Variant]:
+    inner, depth = step.integer("c"), step.integer("depth") // step.integer("taps")
+    by_table = step.constants["MODE"] == 2
+    hints: list[tuple[str, int]] = [("depth", 16)]
+    if not by_table and (multiple := gcd(inner, step.integer("x_row"), 16)) >= 4:
+        hints += [("c", multiple), ("x_row", multiple)]
+    if (multiple := gcd(step.integer("n"), step.integer("y_row"), 16)) >= 4:
+        hints += [("y_row", multiple), ("n", multiple)]
+    for tile in _sensible(gpu, step.integer("rows"), step.integer("n"), depth):
+        even = not by_table and inner % tile.depth == 0
+        yield _tiled(step, tile, tuple(hints), EVEN=even)
+
+
+def _products(step: Step, gpu: Gpu) -> Iterator[Variant]:
+    names = ("a_row" if step.constants["A_ROWS"] else "a_k", "b_column" if step.constants["B_COLUMNS"] else "b_k")
+    hints = [(name, gcd(step.integer(name), 16)) for name in (*names, "y_row")]
+    strides = [step.integer(name) for name in ("a_outer", "a_inner", "b_outer", "b_inner", "y_outer", "y_inner")]
+    aligned = gcd(step.integer("k"), *strides, 16) == 16
+    if aligned:
+        hints += [(name, 16) for name in ("k", "a_outer", "a_inner", "b_outer", "b_inner", "y_outer", "y_inner")]
+    hints = [hint for hint in hints if hint[1] >= 4] if aligned else []
+    for tile in _sensible(gpu, step.integer("m"), step.integer("n"), -(-step.integer("k") // 32) * 32):
+        yield _tiled(step, tile, tuple(hints))
+
+
+def _sensible(gpu: Gpu, rows: int, columns: int, depth: int) -> Iterator[Tile]:
+    """Tiles less than twice as large as the product in each direction, and always the smallest."""
+    tiles = tiles_of(gpu)
+    for tile in tiles:
+        fits = tile.rows < 2 * max(rows, 9) and tile.columns < 2 * max(columns, 17) and depth % tile.depth == 0
+        if fits or tile is tiles[0]:
+            yield tile
+
+
+def _tiled(step: Step, tile: Tile, hints: tuple[tuple[str, int], ...], **constants: bool) -> Variant:
+    sizes = {"BM": tile.rows, "BN": tile.columns, "BK": tile.depth}
+    return Variant.of(
+        step.kernel,
+        {**step.constants, **constants, **sizes},
+        divisible=hints,
+        warps=tile.warps,
+        stages=tile.stages,
+        instruction=tile.instruction,
+    )

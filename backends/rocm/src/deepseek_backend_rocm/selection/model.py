@@ -1,0 +1,139 @@
+"""What a variant costs, from its machine code: an issue model of its inner loop, and the memory it moves.
+
+A matrix instruction keeps the matrix core of its SIMD busy for (multiply-accumulates of the instruction) / (rate of the
+SIMD) cycles; rates follow from a compute unit's int8 rate in `targets`. The cycles that AMD documents agree: "AMD
+Instinct MI200/MI300 Instruction Set Architecture" (passes of 4 cycles: v_mfma_i32_32x32x8i8 16 passes on CDNA2,
+v_mfma_i32_32x32x16_i8 8 and v_mfma_i32_16x16x32_i8 4 on CDNA3), and "RDNA 3 Instruction Set Architecture" for WMMA.
+Vector instructions issue in wave / 16 cycles on CDNA (SIMDs of 16 lanes) and in one on RDNA (32 lanes); LDS gives a
+compute unit 128 bytes a cycle. Latencies are not in the model: enough wavefronts are assumed to hide them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deepseek_backend_rocm.assembly import Listing
+from deepseek_backend_rocm.building import Built
+from deepseek_backend_rocm.plan.steps import Step
+from deepseek_backend_rocm.selection.candidates import grid_of
+from deepseek_backend_rocm.targets import Gpu
+
+__all__ = ["Issue", "cost_of", "issue_of", "matrix_count", "problem_of"]
+
+_SHAPE = re.compile(r"_(\d+)x(\d+)x(\d+)")
+_PLACES = 128
+"""Bytes that LDS gives a compute unit in a cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """Cycles in which a SIMD issues the instructions of one wavefront.
+
+    Attributes:
+        matrix: matrix instructions.
+        other: vector, memory and scalar instructions.
+    """
+
+    matrix: float
+    other: float
+
+    @property
+    def efficiency(self) -> float:
+        """Share of matrix instructions; 0 without any."""
+        total = self.matrix + self.other
+        return self.matrix / total if total else 0.0
+
+
+def issue_of(counts: Mapping[str, int], gpu: Gpu) -> Issue:
+    """Issue cycles of a stretch of code.
+
+    Args:
+        counts: mnemonic → how often.
+    """
+    matrix = sum(_matrix_cycles(name, gpu) * count for name, count in counts.items() if _is_matrix(name))
+    other = sum(_cycles(name, gpu) * count for name, count in counts.items() if not _is_matrix(name))
+    return Issue(matrix, other)
+
+
+def matrix_count(listing: Listing, gpu: Gpu) -> int:
+    """Instructions of the kind that the GPU multiplies int8 matrices with."""
+    return sum(count for name, count in listing.whole.items() if name.startswith(gpu.matrix))
+
+
+def problem_of(built: Built, gpu: Gpu) -> str | None:
+    """Why a variant may not be chosen; None when it may."""
+    if built.listing.spills:
+        return f"it spills {built.listing.spills} registers"
+    if built.shared > gpu.group_lds:
+        return f"it needs {built.shared:,} bytes of LDS; a workgroup has {gpu.group_lds:,}"
+    if built.variant.kernel in ("conv", "matmul") and not matrix_count(built.listing, gpu):
+        return f"it has no {gpu.matrix} instruction"
+    if not _groups_per_unit(built, gpu):
+        return "a compute unit cannot hold one workgroup of it"
+    return None
+
+
+def cost_of(step: Step, built: Built, gpu: Gpu) -> float:
+    """Seconds of a launch: the slower of issuing instructions and of moving each tensor once."""
+    moved = sum(piece.bytes for piece in step.memory.values()) / gpu.bandwidth
+    x, y, z = grid_of(step, built.variant)
+    rounds = -(-x * y * z // gpu.units)
+    waves_per_simd = max(built.threads // gpu.wave / gpu.simds, 1.0)
+    together = min(_groups_per_unit(built, gpu), rounds) * waves_per_simd
+    loop, rest = issue_of(built.listing.inner, gpu), issue_of(_rest(built.listing), gpu)
+    turns = _turns(step, built)
+    # Other wavefronts issue while one waits for the matrix core; a lone one waits itself.
+    inner = max(loop.matrix, loop.other) if together >= 2 else loop.matrix + loop.other
+    cycles = rounds * waves_per_simd * (turns * inner + rest.matrix + rest.other)
+    return max(cycles / gpu.clock, moved)
+
+
+def _rest(listing: Listing) -> dict[str, int]:
+    return {name: count - listing.inner.get(name, 0) for name, count in listing.whole.items()}
+
+
+def _turns(step: Step, built: Built) -> int:
+    """Turns of the inner loop in one workgroup."""
+    if step.kernel == "conv":
+        taps = step.integer("taps")
+        inner = step.integer("depth") if step.constants["MODE"] == 2 else step.integer("c")
+        return taps * -(-inner // built.variant.constant("BK"))
+    if step.kernel == "matmul":
+        return -(-step.integer("k") // built.variant.constant("BK"))
+    if step.kernel in ("depthwise", "pool"):
+        return step.integer("kh") * step.integer("kw")
+    return 1
+
+
+def _groups_per_unit(built: Built, gpu: Gpu) -> int:
+    """Workgroups that a compute unit holds at once, by registers, wavefronts and LDS."""
+    waves = built.threads // gpu.wave
+    by_registers = min(built.listing.occupancy or gpu.waves, gpu.waves) * gpu.simds // waves
+    return min(by_registers, gpu.lds // built.shared) if built.shared else by_registers
+
+
+def _is_matrix(name: str) -> bool:
+    return name.startswith(("v_mfma", "v_wmma", "v_dot4"))
+
+
+def _matrix_cycles(name: str, gpu: Gpu) -> float:
+    found = _SHAPE.search(name)
+    work = int(found[1]) * int(found[2]) * int(found[3]) if found else 4 * gpu.wave
+    return work / (gpu.int8 / gpu.simds)
+
+
+def _cycles(name: str, gpu: Gpu) -> float:
+    if name.startswith("s_"):
+        return 0.0 if name.startswith(("s_wait", "s_nop", "s_delay", "s_clause", "s_barrier")) else 1.0
+    if name.startswith("ds_"):
+        return max(gpu.wave * _width(name) / _PLACES, 1.0)
+    return max(gpu.wave / 16, 1.0) if gpu.wave == 64 else 1.0
+
+
+def _width(name: str) -> int:
+    """Bytes of a lane that an LDS instruction moves."""
+    bits = re.search(r"_[bu](\d+)", name)
+    pair = 2 if "2" in name.split("_")[1] else 1
+    return pair * int(bits[1]) // 8 if bits else 4

@@ -1,0 +1,38 @@
+"""What a user may choose about a compilation: `--set rocm.NAME=VALUE`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deepseek_backend_rocm.targets import GPUS
+from deepseek_core import CompileOptions, Target
+from deepseek_core.errors import ConfigError
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Choices for one compilation.
+
+    Attributes:
+        architectures: that the artifact is built for; the target's own first.
+    """
+
+    architectures: tuple[str, ...]
+
+    @classmethod
+    def read(cls, target: Target, options: CompileOptions) -> Settings:
+        """Settings from the options: `architectures` names others beside the target's own, joined by `+`.
+
+        Raises:
+            ConfigError: an unknown name, or a value out of range.
+        """
+        for name in options.extra:
+            if name != "architectures":
+                raise ConfigError(f"the rocm backend has no option '{name}'", fix="it has: architectures")
+        others = [name for name in options.extra.get("architectures", "").split("+") if name]
+        unknown = next((name for name in others if name not in GPUS), None)
+        if unknown is not None:
+            raise ConfigError(f"rocm.architectures has '{unknown}'", fix=f"join some of {', '.join(GPUS)} by +")
+        return cls(tuple(dict.fromkeys((target.device, *others))))
