@@ -35,6 +35,7 @@ class Descriptor:
         vgprs: vector registers that are allocated.
         agprs: accumulation registers that are allocated.
         user: what the first scalar registers hold, with the number of registers.
+        user_count: scalar registers before those of the workgroup ids; some of them may hold nothing.
         preload: kernel arguments held in scalar registers: count and first, in 32-bit words.
         group_ids: which workgroup ids are in scalar registers.
         denormals: whether float32 and float16/64 keep denormals, in and out.
@@ -48,6 +49,7 @@ class Descriptor:
     vgprs: int
     agprs: int
     user: tuple[tuple[str, int], ...]
+    user_count: int
     preload: tuple[int, int]
     group_ids: tuple[bool, bool, bool]
     denormals: tuple[bool, bool]
@@ -77,6 +79,7 @@ class Descriptor:
             vgprs=vgprs,
             agprs=agprs,
             user=tuple((name, count) for name, bit, count in _USER_REGISTERS if properties >> bit & 1),
+            user_count=rsrc2 >> 1 & 31,
             preload=(preload & 127, preload >> 7) if architecture.accumulators else (0, 0),
             group_ids=(bool(rsrc2 >> 7 & 1), bool(rsrc2 >> 8 & 1), bool(rsrc2 >> 9 & 1)),
             denormals=((rsrc1 >> 16 & 3) == 3, (rsrc1 >> 18 & 3) == 3),

@@ -40,9 +40,10 @@ def start(
     if waves.architecture.generation >= 12:
         waves.s[TRAP + 9][:] = ids[:, 0]
         waves.s[TRAP + 7][:] = ids[:, 1] | ids[:, 2] << np.uint32(16)
-        known |= {SGPR + TRAP + 9, SGPR + TRAP + 7}
+        waves.s[TRAP + 8][:] = np.tile(np.arange(each, dtype=np.uint32) << np.uint32(25), len(groups))
+        known |= {SGPR + TRAP + word for word in (7, 8, 9)}
     else:
-        index = len(words)
+        index = descriptor.user_count
         for axis in range(3):
             if descriptor.group_ids[axis]:
                 waves.s[index][:] = ids[:, axis]

@@ -11,10 +11,6 @@ from deepseek_backend_rocm.emulator.architecture import Architecture
 from deepseek_backend_rocm.emulator.arrays import Array
 from deepseek_backend_rocm.emulator.disassembly import Instruction
 from deepseek_backend_rocm.emulator.isa.registry import Step, register, step
-from deepseek_backend_rocm.emulator.isa.scalars import read_f32 as read_scalar_f32
-from deepseek_backend_rocm.emulator.isa.scalars import read_i32 as read_scalar_i32
-from deepseek_backend_rocm.emulator.isa.scalars import read_u32 as read_scalar_u32
-from deepseek_backend_rocm.emulator.isa.scalars import write_u32
 from deepseek_backend_rocm.emulator.isa.vectors import read, read_f64, write, write_f32, write_half, write_u64
 from deepseek_backend_rocm.emulator.waves import Waves
 
@@ -180,17 +176,3 @@ def _byte_into(inst: Instruction, architecture: Architecture) -> Step:
         put(waves, (z(waves) & ~(np.uint32(255) << shift)) | function(x(waves)).astype(np.uint32) << shift)
 
     return step(run, inst.operands[:1], inst.operands[1:])
-
-
-@register("s_cvt_f32_i32", "s_cvt_f32_u32", "s_cvt_i32_f32", "s_cvt_u32_f32")
-def _scalar(inst: Instruction, architecture: Architecture) -> Step:
-    _, _, to, source = inst.name.split("_")
-    reader = {"i32": read_scalar_i32, "u32": read_scalar_u32, "f32": read_scalar_f32}[source]
-    put, x = write_u32(inst.operands[0]), reader(inst.operands[1])
-    functions: dict[str, Callable[[Array], Array]] = {
-        "f32": lambda value: value.astype(np.float32),
-        "i32": to_integer(np.int32),
-        "u32": to_integer(np.uint32),
-    }
-    function = functions[to]
-    return step(lambda waves: put(waves, function(x(waves)).view(np.uint32)), inst.operands[:1], inst.operands[1:])

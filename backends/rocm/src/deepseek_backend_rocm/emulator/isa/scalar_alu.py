@@ -12,7 +12,6 @@ from deepseek_backend_rocm.emulator.disassembly import Instruction
 from deepseek_backend_rocm.emulator.isa.registry import Step, register, step
 from deepseek_backend_rocm.emulator.isa.scalars import (
     Read,
-    read_f32,
     read_i32,
     read_u32,
     read_u64,
@@ -364,27 +363,3 @@ def _set_bit(inst: Instruction, architecture: Architecture) -> Step:
         write(waves, old(waves) | bit if on else old(waves) & ~bit)
 
     return step(run, [target], [source, target])
-
-
-_FLOATS: dict[str, Callable[..., Array]] = {
-    "s_add_f32": np.add,
-    "s_sub_f32": np.subtract,
-    "s_mul_f32": np.multiply,
-    "s_max_f32": np.fmax,
-    "s_min_f32": np.fmin,
-    "s_floor_f32": np.floor,
-    "s_ceil_f32": np.ceil,
-    "s_trunc_f32": np.trunc,
-    "s_rndne_f32": np.rint,
-}
-
-
-@register(*_FLOATS)
-def _floats(inst: Instruction, architecture: Architecture) -> Step:
-    function, write = _FLOATS[inst.name], write_u32(inst.operands[0])
-    reads = [read_f32(operand) for operand in inst.operands[1:]]
-
-    def run(waves: Waves) -> None:
-        write(waves, function(*(read(waves) for read in reads)).view(_U32))
-
-    return step(run, inst.operands[:1], inst.operands[1:])

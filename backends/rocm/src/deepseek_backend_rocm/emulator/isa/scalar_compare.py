@@ -24,12 +24,29 @@ RELATIONS: dict[str, Callable[..., Array]] = {
     "lt": np.less,
     "le": np.less_equal,
 }
+_OF_FLOATS: dict[str, Callable[..., Array]] = RELATIONS | {
+    "lg": lambda x, y: (x < y) | (x > y),
+    "o": lambda x, y: ~(np.isnan(x) | np.isnan(y)),
+    "u": lambda x, y: np.isnan(x) | np.isnan(y),
+    "nge": lambda x, y: ~(x >= y),
+    "nlg": lambda x, y: ~((x < y) | (x > y)),
+    "ngt": lambda x, y: ~(x > y),
+    "nle": lambda x, y: ~(x <= y),
+    "neq": np.not_equal,
+    "nlt": lambda x, y: ~(x < y),
+}
 _READERS: dict[str, Callable[[Operand], Read]] = {
     "i32": read_i32,
     "u32": read_u32,
     "u64": read_u64,
-    "f32": read_f32,
 }
+
+
+@register(*(f"s_cmp_{relation}_f32" for relation in _OF_FLOATS))
+def _compare_floats(inst: Instruction, architecture: Architecture) -> Step:
+    function = _OF_FLOATS[inst.name.split("_")[2]]
+    x, y = (read_f32(operand) for operand in inst.operands)
+    return step(lambda waves: waves.write_scc(function(x(waves), y(waves))), (), inst.operands)
 
 
 @register(*(f"s_cmp_{relation}_{kind}" for relation in RELATIONS for kind in _READERS))
