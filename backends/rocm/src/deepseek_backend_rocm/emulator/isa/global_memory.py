@@ -75,9 +75,10 @@ def _address(inst: Instruction, vector: Operand, base: Operand | None) -> _Addre
         start: Array = waves.s64[pair] + offset
         moved: Array = waves.v[added].reshape(-1)
         if lanes is None:
-            addresses: Array = np.repeat(start, waves.lanes) + moved
-            return addresses
-        addresses = start[lanes // waves.lanes] + moved[lanes]
+            start = np.repeat(start, waves.lanes)
+        else:
+            start, moved = start[lanes // waves.lanes], moved[lanes]
+        addresses: Array = start + moved
         return addresses
 
     return from_base

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -260,8 +261,6 @@ def _carry(inst: Instruction, architecture: Architecture) -> Step:
 
 def _shifted_read(inst: Instruction, place: int) -> Callable[[Waves], Array]:
     """A source behind two destinations; SDWA and DPP number their sources from the first of them."""
-    from dataclasses import replace
-
     shifted = replace(inst, operands=(inst.operands[0], *inst.operands[2:]))
     return read(shifted, place - 1, "u32")
 
@@ -316,7 +315,9 @@ def _mad_64(inst: Instruction, architecture: Architecture) -> Step:
             overflow = total < added if not signed else (product ^ total) & (added ^ total) >> np.uint64(63) != 0
             waves.write_lanes(index, np.broadcast_to(overflow, waves.mask.shape))
 
-    return step(run, [target, carried], inst.operands[2:])
+    # Compilers leave the addend's upper half undefined where they use the result's lower one alone.
+    sources = [*inst.operands[2:4], replace(inst.operands[4], count=1)]
+    return step(run, [target, carried], sources)
 
 
 @register("v_bitop3_b32", "v_bitop3_b16")
