@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from architectures import ARCHITECTURES
 from arm_counting import Counter
+from arm_peers.compare import Comparison, Network
 from deepseek_backend_arm.emulator import find_qemu
 from deepseek_backend_arm.toolchain import find_toolchain
 from deepseek_core import Artifact, CalibratorSpec, CompileOptions, QuantizedModel, discover
@@ -23,7 +24,13 @@ from efficientnet_lite0.photos import foolbox_photos, load_folder, samples, spli
 from harness import Figure, Options, main
 
 Feeds = Mapping[str, NDArray[Any]]
-CPUS = {"cortex-a72": "smull", "cortex-a76": "sdot", "max": "smmla"}
+CPUS = {
+    "cortex-a72": "smull",
+    "cortex-a53": "smull",
+    "cortex-a76": "sdot",
+    "neoverse-n1": "sdot",
+    "max": "smmla",
+}
 """Emulated CPU → what multiplies on it."""
 TARGETS = {("ResNet-18", "cortex-a72"): 430.0, ("ResNet-18", "cortex-a76"): 165.0}
 PHOTOS, CALIBRATION = 100, 10
@@ -31,31 +38,38 @@ _DETAILS: dict[str, object] = {}
 
 
 def measure(options: Options) -> list[Figure]:
-    """Every figure; `--quick` has one network and no photographs."""
+    """Every figure; `--quick` has one network, no peers and no photographs."""
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         counter = Counter(str(find_qemu()), folder)
-        for title, model, feeds in _networks(folder, quick=options.quick):
-            figures += _network(title, model, feeds, counter, folder)
+        for network in _networks(folder, quick=options.quick):
+            figures += _network(network, counter, folder, peers=not options.quick)
         if not options.quick:
             figures += _photographs(options, folder)
     return figures
 
 
-def _networks(folder: Path, *, quick: bool) -> Iterator[tuple[str, QuantizedModel, Feeds]]:
-    """Random weights, since only speed and exactness are judged."""
+def _networks(folder: Path, *, quick: bool) -> Iterator[Network]:
+    """Random weights where only speed and exactness are judged."""
+    rng = np.random.default_rng(0)
     for architecture in ARCHITECTURES[1:2] if quick else ARCHITECTURES[:2]:
         path = architecture.export(folder / f"{architecture.name}.onnx")
-        rng = np.random.default_rng(0)
         feeds = [{"x": rng.standard_normal(architecture.shape).astype(np.float32)} for _ in range(3)]
-        calibrator = CalibratorSpec("minmax")
-        model = quantize(float_model(path), feeds[:2], targets=["arm:arm64"], calibrator=calibrator)
-        yield architecture.name, model, feeds[2]
+        yield _quantized(architecture.name, float_model(path), feeds)
+    if not quick:
+        source = with_input_shapes(float_model(export(folder / "lite.onnx")), {"image": (1, 3, 224, 224)})
+        yield _quantized("EfficientNet-Lite0", source, list(samples(foolbox_photos()))[:3])
 
 
-def _network(title: str, model: QuantizedModel, feeds: Feeds, counter: Counter, folder: Path) -> list[Figure]:
+def _quantized(title: str, source: QuantizedModel, feeds: Sequence[Feeds]) -> Network:
+    model = quantize(source, feeds[:2], targets=["arm:arm64"], calibrator=CalibratorSpec("minmax"))
+    return Network(title, {"int8": model, "fp32": source}, feeds[2])
+
+
+def _network(network: Network, counter: Counter, folder: Path, *, peers: bool) -> list[Figure]:
     backend, target = discover().resolve("arm64")
+    title, model = network.title, network.models["int8"]
     start = time.monotonic()
     built = backend.cross_compile(model, target, "bin", CompileOptions())
     assert built is not None
@@ -63,26 +77,29 @@ def _network(title: str, model: QuantizedModel, feeds: Feeds, counter: Counter, 
     image = folder / "image"
     image.write_bytes(built.payload)
     image.chmod(0o755)
-    figures = list(_counts(title, counter, image))
+    own = {cpu: counter.of_one_run(cpu, image) / 1e6 for cpu in CPUS}
+    figures = [_count(title, cpu, millions) for cpu, millions in own.items()]
+    comparison = Comparison(network)
+    if peers:
+        comparison.run(list(CPUS), counter, folder / title)
+        figures += comparison.figures(own)
     report = built.report
     arena, bound = int(str(report["arena_bytes"])), int(str(report["arena_lower_bound"]))
     overhead = len(built.payload) - int(str(report["constant_bytes"]))
-    _DETAILS[title] = dict(report)
-    figures += [
-        Figure(f"{title}: outputs that differ from the reference", _different(model, built, feeds), "", "==", 0),
+    _DETAILS[title] = {**report, "instructions": own, **comparison.details()}
+    different = _different(model, built, network.feeds)
+    return [
+        *figures,
+        Figure(f"{title}: outputs that differ from the reference", different, "", "==", 0),
         Figure(f"{title}: arena above the liveness bound", 100 * (arena / bound - 1), "%", note=f"{arena:,} bytes"),
-        Figure(f"{title}: image beside its constants", overhead / 1024, "KiB", note=find_toolchain().name),
-        Figure(f"{title}: build", seconds, "s", note="the runtime was built before or not"),
+        Figure(f"{title}: image beside its constants", overhead / 1024, "KiB", "<=", 300, find_toolchain().name),
+        Figure(f"{title}: build", seconds, "s", "<=", 10, "the runtime was built before or not"),
     ]
-    return figures
 
 
-def _counts(title: str, counter: Counter, image: Path) -> Iterator[Figure]:
-    for cpu, way in CPUS.items():
-        millions = counter.of_one_run(cpu, image) / 1e6
-        target = TARGETS.get((title, cpu))
-        note = f"one inference, one thread, {way}, counted under QEMU"
-        yield Figure(f"{title}: instructions on {cpu}", millions, "M", "<=", target, note)
+def _count(title: str, cpu: str, millions: float) -> Figure:
+    note = f"one inference, one thread, {CPUS[cpu]}, counted under QEMU"
+    return Figure(f"{title}: instructions on {cpu}", millions, "M", "<=", TARGETS.get((title, cpu)), note)
 
 
 def _different(model: QuantizedModel, image: Artifact, feeds: Feeds) -> int:

@@ -1,0 +1,1 @@
+"""What the ARM backend is compared with: other runtimes on an emulated CPU, and plain C."""

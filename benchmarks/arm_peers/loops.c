@@ -1,0 +1,101 @@
+/* A float network as plain loops, channels innermost: what a C compiler makes of it at -O2, nothing by hand. */
+#include <fcntl.h>
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Kernel elements that lie inside the input: the first, and the one behind the last. */
+static int first(int missing, int step) { return missing <= 0 ? 0 : (missing + step - 1) / step; }
+static int last(int reach, int step, int size) {
+    int inside = reach <= 0 ? 0 : (reach + step - 1) / step;
+    return inside < size ? inside : size;
+}
+
+static void conv(const float *x, const float *w, const float *b, float *y, int n, int c, int h, int wd, int o, int oh,
+                 int ow, int kh, int kw, int sh, int sw, int dh, int dw, int top, int left, int groups) {
+    int ci = c / groups, co = o / groups;
+    for (int i = 0; i < n; i++)
+        for (int oy = 0; oy < oh; oy++) {
+            int y0 = first(top - oy * sh, dh), y1 = last(h + top - oy * sh, dh, kh);
+            for (int ox = 0; ox < ow; ox++) {
+                int x0 = first(left - ox * sw, dw), x1 = last(wd + left - ox * sw, dw, kw);
+                for (int f = 0; f < o; f++) {
+                    float sum = b ? b[f] : 0;
+                    for (int ky = y0; ky < y1; ky++)
+                        for (int kx = x0; kx < x1; kx++) {
+                            size_t place = ((size_t)i * h + oy * sh - top + ky * dh) * wd + ox * sw - left + kx * dw;
+                            const float *row = x + place * c + f / co * ci;
+                            const float *tap = w + (((size_t)f * kh + ky) * kw + kx) * ci;
+                            for (int d = 0; d < ci; d++) sum += row[d] * tap[d];
+                        }
+                    y[(((size_t)i * oh + oy) * ow + ox) * o + f] = sum;
+                }
+            }
+        }
+}
+
+/* y[batch, m, n] = a[batch, m, k] b[k, n], with steps of b from batch to batch and along k and n. */
+static void matmul(const float *a, const float *b, const float *bias, float *y, int batch, int m, int k, int n,
+                   size_t b_batch, int b_row, int b_column) {
+    for (int i = 0; i < batch; i++)
+        for (int r = 0; r < m; r++)
+            for (int j = 0; j < n; j++) {
+                float sum = bias ? bias[j] : 0;
+                for (int t = 0; t < k; t++)
+                    sum += a[((size_t)i * m + r) * k + t] * b[i * b_batch + (size_t)t * b_row + (size_t)j * b_column];
+                y[((size_t)i * m + r) * n + j] = sum;
+            }
+}
+
+static void maxpool(const float *x, float *y, int n, int c, int h, int wd, int oh, int ow, int kh, int kw, int sh, int sw,
+                    int top, int left) {
+    for (int i = 0; i < n; i++)
+        for (int oy = 0; oy < oh; oy++)
+            for (int ox = 0; ox < ow; ox++)
+                for (int d = 0; d < c; d++) {
+                    float best = -FLT_MAX;
+                    for (int ky = 0; ky < kh; ky++)
+                        for (int kx = 0; kx < kw; kx++) {
+                            int iy = oy * sh - top + ky, ix = ox * sw - left + kx;
+                            if (iy < 0 || iy >= h || ix < 0 || ix >= wd) continue;
+                            float v = x[(((size_t)i * h + iy) * wd + ix) * c + d];
+                            if (v > best) best = v;
+                        }
+                    y[(((size_t)i * oh + oy) * ow + ox) * c + d] = best;
+                }
+}
+
+/* Over all positions of each channel. */
+static void mean(const float *x, float *y, int n, int c, int positions) {
+    for (int i = 0; i < n; i++)
+        for (int d = 0; d < c; d++) {
+            float sum = 0;
+            for (int p = 0; p < positions; p++) sum += x[((size_t)i * positions + p) * c + d];
+            y[(size_t)i * c + d] = sum / positions;
+        }
+}
+
+static void clip(const float *x, float *y, size_t count, float low, float high) {
+    for (size_t i = 0; i < count; i++) y[i] = x[i] < low ? low : x[i] > high ? high : x[i];
+}
+
+static void add(const float *a, const float *b, float *y, size_t count) {
+    for (size_t i = 0; i < count; i++) y[i] = a[i] + b[i];
+}
+
+static float *load(const char *path, size_t count) {
+    float *data = malloc(count * 4 + 4);
+    FILE *file = fopen(path, "rb");
+    if (file == NULL || data == NULL || fread(data, 4, count, file) != count) exit(1);
+    fclose(file);
+    return data;
+}
+
+static void save(const char *path, const float *data, size_t count) {
+    FILE *file = fopen(path, "wb");
+    if (file == NULL || fwrite(data, 4, count, file) != count) exit(1);
+    fclose(file);
+}
