@@ -7,15 +7,22 @@ from collections.abc import Iterator
 from deepseek_backend_rocm.targets import gpu_of
 from deepseek_core import Capabilities, DType, Granularity, Limit, OpRule, QuantScheme, Target
 
-__all__ = ["BINARY", "FORMATS", "MOVES", "TABLES", "capabilities"]
+__all__ = ["BINARY", "FORMATS", "MOVES", "REAL_BINARY", "REAL_UNARY", "TABLES", "capabilities"]
 
 FORMATS = ("bin", "c")
 
 _CODES = QuantScheme(DType.INT8)
 _PER_CHANNEL = QuantScheme(DType.INT8, Granularity.PER_CHANNEL, symmetric=True)
 _PER_TENSOR = QuantScheme(DType.INT8, symmetric=True)
+_BLOCKS = (
+    QuantScheme(DType.INT4, Granularity.PER_BLOCK, symmetric=True, block_size=32),
+    QuantScheme(DType.INT4, Granularity.PER_BLOCK, symmetric=True, block_size=128),
+    QuantScheme(DType.UINT4, Granularity.PER_BLOCK, block_size=32),
+)
+_PER_CHANNEL_4 = QuantScheme(DType.INT4, Granularity.PER_CHANNEL, symmetric=True)
 _FUSED = ("Relu", "Clip")
 _ALWAYS = (Limit("static"), Limit("dim:0", minimum=1), Limit("rank", maximum=6))
+_REAL_ALWAYS = (Limit("static"), Limit("rank", maximum=6))
 _IMAGES = (Limit("static"), Limit("dim:0", minimum=1), Limit("rank", 3, 4))
 _GEMM = (
     *_ALWAYS,
@@ -35,6 +42,10 @@ MOVES = (
     *("Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "SpaceToDepth", "Split"),
     *("Squeeze", "Tile", "Transpose", "Unsqueeze"),
 )
+REAL_BINARY = BINARY
+REAL_UNARY = ("Abs", "Clip", "Erf", "Exp", "Gelu", "Neg", "Relu", "Sigmoid", "Sqrt")
+_REAL = (*REAL_BINARY, *REAL_UNARY, "LayerNormalization", "ReduceL2", "ReduceMean", "ReduceSum", "Softmax")
+_REAL_GELU = Limit("attr:approximate", allowed=("none",), default="none")
 _POOLS = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
 _RESIZE = (
     Limit("attr:mode", allowed=("nearest",), default="nearest"),
@@ -66,6 +77,10 @@ def _rules() -> Iterator[OpRule]:
         yield OpRule("Gemm", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_GEMM)
         yield OpRule("MatMul", _CODES, _CODES, weight, fused=_FUSED, limits=_ALWAYS)
     yield OpRule("MatMul", _CODES, _CODES, fused=_FUSED, limits=_ALWAYS)
+    for weight in (_PER_CHANNEL, _PER_TENSOR):
+        yield OpRule("Gemm", _CODES, DType.FLOAT32, weight, DType.INT32, fused=_FUSED, limits=_GEMM)
+        yield OpRule("MatMul", _CODES, DType.FLOAT32, weight, fused=_FUSED, limits=_ALWAYS)
+    yield OpRule("MatMul", _CODES, DType.FLOAT32, fused=_FUSED, limits=_ALWAYS)
     for op in BINARY:
         yield OpRule(op, _CODES, _CODES, fused=_FUSED if op == "Add" else (), limits=_ALWAYS)
     for op in (*TABLES, *MOVES, "ReduceMean", "Softmax", "LayerNormalization"):
@@ -76,3 +91,16 @@ def _rules() -> Iterator[OpRule]:
         "Pad", _CODES, _CODES, limits=(*_ALWAYS, Limit("attr:mode", allowed=("constant",), default="constant"))
     )
     yield OpRule("Resize", _CODES, _CODES, limits=(*_IMAGES, *_RESIZE))
+    yield from _weight_only()
+    for op in (*_REAL, *MOVES):
+        limits = (*_REAL_ALWAYS, _REAL_GELU) if op == "Gelu" else _REAL_ALWAYS
+        yield OpRule(op, DType.FLOAT32, DType.FLOAT32, fused=_FUSED if op == "Add" else (), limits=limits)
+
+
+def _weight_only() -> Iterator[OpRule]:
+    """Real numbers times codes: float32 exactly, float16 as it is."""
+    weights = {DType.FLOAT32: (*_BLOCKS, _PER_CHANNEL_4, _PER_CHANNEL), DType.FLOAT16: (_BLOCKS[0], _PER_CHANNEL)}
+    for real, schemes in weights.items():
+        for op, bias, limits in (("Gemm", real, _GEMM), ("MatMul", None, _ALWAYS)):
+            for weight in schemes:
+                yield OpRule(op, real, real, weight, bias, fused=_FUSED, limits=limits)

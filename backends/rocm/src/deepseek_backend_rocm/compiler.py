@@ -10,6 +10,7 @@ from deepseek_backend_rocm import __version__
 from deepseek_backend_rocm.capabilities import capabilities
 from deepseek_backend_rocm.container import FORMAT, encode
 from deepseek_backend_rocm.lowering import lower
+from deepseek_backend_rocm.lowering.paths import objection
 from deepseek_backend_rocm.plan.bind import Codes, bind
 from deepseek_backend_rocm.plan.steps import Place, Plan
 from deepseek_backend_rocm.program import Image, Port, Program
@@ -19,7 +20,6 @@ from deepseek_backend_rocm.targets import GPUS
 from deepseek_backend_rocm.toolchain import TRITON, require
 from deepseek_core import Artifact, CompileOptions, QuantizedModel, Target
 from deepseek_core.errors import BackendError
-from deepseek_core.partition import refusal_reason
 
 __all__ = ["build_image", "compile_model", "plan"]
 
@@ -60,7 +60,7 @@ def plan(model: QuantizedModel, target: Target, options: CompileOptions) -> Plan
     if options.taps:
         raise BackendError("kernels of the rocm backend give no values from inside", fix="tap them on the cpu backend")
     table = capabilities(target)
-    reasons = {unit.name: refusal_reason(unit, table) for unit in model.units()}
+    reasons = {unit.name: objection(unit, table) for unit in model.units()}
     refused = [f"'{name}': {reason}" for name, reason in reasons.items() if reason is not None]
     if refused:
         raise BackendError(f"{target} does not run {'; '.join(refused)}", fix="place them on another target")

@@ -23,8 +23,9 @@ def _requantized(acc, factors, zero, low, high):
 def conv(
     x, w, bias, factor, classes, table, addend, y,
     rows, n, c, depth, x_row, y_row, h, wide, oh, ow, kw, taps, sh, sw, dh, dw, top, left, columns,
-    zero, low, high, addend_zero, sum_zero, sum_low, sum_high, own_scale, addend_scale, sum_scale,
+    zero, low, high, addend_zero, sum_zero, sum_low, sum_high, own_scale, addend_scale, sum_scale, real_low, real_high,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, MODE: tl.constexpr, EVEN: tl.constexpr, ADD: tl.constexpr,
+    REAL: tl.constexpr,
 ):  # fmt: skip
     """y[row, j] = requantized(Σ_k x[row, k] · w[j, k] + bias[class of row, j]), codes in NHWC; program (i, j, group).
 
@@ -36,7 +37,8 @@ def conv(
         factor: float32 [groups · n].
         classes: int32 [oh + ow]: class of each position along each axis; in POINT mode unused.
         table: int32 [3, depth] in TABLE mode: vertical and horizontal place, and offset, of each product.
-        addend, y: int8 [rows, y_row].
+        addend: int8 [rows, y_row].
+        y: int8 [rows, y_row]; where REAL, float32(Σ) · factor, cut off to [real_low, real_high].
         rows: images · oh · ow.
         columns: classes along the horizontal axis.
     """
@@ -87,9 +89,14 @@ def conv(
     own = group * n + column
     exists = column < n
     acc += tl.load(bias + kind[:, None] * y_row + own[None, :], mask=exists[None, :], other=0)
-    codes = _requantized(acc, tl.load(factor + own, mask=exists, other=0.0), zero, low, high)
+    factors = tl.load(factor + own, mask=exists, other=0.0)
     places = row[:, None] * y_row + own[None, :]
     stored = (row < rows)[:, None] & exists[None, :]
+    if REAL:
+        real = acc.to(tl.float32) * factors[None, :]
+        tl.store(y + places, tl.minimum(tl.maximum(real, real_low), real_high), mask=stored)
+        return
+    codes = _requantized(acc, factors, zero, low, high)
     if ADD:
         other = tl.load(addend + places, mask=stored, other=0).to(tl.int32)
         total = (codes - zero).to(tl.float32) * own_scale + (other - addend_zero).to(tl.float32) * addend_scale
@@ -105,15 +112,16 @@ def conv(
 def matmul(
     a, b, y,
     m, n, k, inner, a_outer, a_inner, b_outer, b_inner, y_outer, y_inner, a_row, a_k, b_k, b_column, y_row,
-    a_zero, b_zero, zero, low, high, factor,
+    a_zero, b_zero, zero, low, high, factor, real_low, real_high,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, A_ROWS: tl.constexpr, B_COLUMNS: tl.constexpr,
+    REAL: tl.constexpr,
 ):  # fmt: skip
     """y[i, j] = requantized(Σ_k (a[i, k] − a_zero) · (b[k, j] − b_zero)) of int8 codes; program (i, j, batch).
 
     Args:
         inner: sizes of the inner of two batch axes; both have strides of their own, 0 to repeat a matrix.
         a_row, a_k, b_k, b_column: strides. A_ROWS says that a_k is 1, B_COLUMNS that b_k is 1, else b_column is.
-        factor: float32(float32(s_a · s_b) / s_y).
+        factor: float32(float32(s_a · s_b) / s_y); where REAL, float32(s_a · s_b), and y is float32.
     """
     outer_batch, inner_batch = tl.program_id(2) // inner, tl.program_id(2) % inner
     row = tl.program_id(0) * BM + tl.arange(0, BM)
@@ -139,8 +147,12 @@ def matmul(
         sums_b += tl.sum(right.to(tl.int32), 0)
     acc += k * a_zero * b_zero - sums_a[:, None] * b_zero - sums_b[None, :] * a_zero
     ratio = acc.to(tl.float32) * factor
-    bounded = tl.minimum(tl.maximum(ratio, (low - zero).to(tl.float32)), (high - zero).to(tl.float32))
-    codes = rounded(bounded) + zero
     y += outer_batch * y_outer + inner_batch * y_inner
     stored = (row < m)[:, None] & (column < n)[None, :]
+    if REAL:
+        real = tl.minimum(tl.maximum(ratio, real_low), real_high)
+        tl.store(y + row[:, None] * y_row + column[None, :], real, mask=stored)
+        return
+    bounded = tl.minimum(tl.maximum(ratio, (low - zero).to(tl.float32)), (high - zero).to(tl.float32))
+    codes = rounded(bounded) + zero
     tl.store(y + row[:, None] * y_row + column[None, :], codes.to(tl.int8), mask=stored)

@@ -128,20 +128,20 @@ SIGNATURES = {
         _signature(
             "conv",
             "matrix",
-            "x:i8 w:i8 bias:i32 factor:fp32 classes:i32 table:i32 addend:i8 y:i8",
+            "x:i8 w:i8 bias:i32 factor:fp32 classes:i32 table:i32 addend:i8 y:",
             f"rows n c depth x_row y_row h wide oh ow kw taps {_WINDOW} columns "
             "zero low high addend_zero sum_zero sum_low sum_high",
-            "own_scale addend_scale sum_scale",
-            "BM BN BK MODE EVEN ADD",
+            "own_scale addend_scale sum_scale real_low real_high",
+            "BM BN BK MODE EVEN ADD REAL",
         ),
         _signature(
             "matmul",
             "matrix",
-            "a:i8 b:i8 y:i8",
+            "a:i8 b:i8 y:",
             "m n k inner a_outer a_inner b_outer b_inner y_outer y_inner a_row a_k b_k b_column y_row "
             "a_zero b_zero zero low high",
-            "factor",
-            "BM BN BK A_ROWS B_COLUMNS",
+            "factor real_low real_high",
+            "BM BN BK A_ROWS B_COLUMNS REAL",
         ),
         _signature(
             "depthwise",
@@ -177,6 +177,29 @@ SIGNATURES = {
             f"count x_offset y_offset {_SIZES} {_strides('x')} {_strides('y')}",
             "",
             "RANK BLOCK",
+        ),
+        _signature(
+            "binary_real",
+            "real",
+            "a:fp32 b:fp32 y:fp32",
+            f"count {_SIZES} {_strides('a')} {_strides('b')}",
+            "low high",
+            "OP RANK BLOCK",
+        ),
+        _signature("unary_real", "real", "x:fp32 y:fp32", "count", "low high", "OP BLOCK"),
+        _signature("cast", "real", "x: y:", "count", "", "BLOCK"),
+        _signature("reduce_real", "real", "x:fp32 y:fp32", "rows count", "", "OP BM BLOCK"),
+        _signature("softmax_real", "real", "x:fp32 y:fp32", "rows count", "", "BM BLOCK"),
+        _signature(
+            "layer_norm_real", "real", "x:fp32 gain:fp32 shift:fp32 y:fp32", "rows count", "epsilon", "BM BLOCK"
+        ),
+        _signature(
+            "weight_only",
+            "weights",
+            "x: w: scale:fp32 zero:i8 bias:fp32 y:",
+            "m n k pitch block",
+            "low high",
+            "BM BN BITS EXACT",
         ),
         _signature("fill", "movement", "y:i8", "count value", "", "BLOCK"),
         _signature("gather", "movement", "x: indices: y:", "count axis inner taken", "", "BLOCK"),

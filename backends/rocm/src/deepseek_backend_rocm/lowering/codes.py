@@ -10,7 +10,17 @@ from deepseek_backend_rocm.lowering.emitter import Emitter, constant_of, qparams
 from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_core import Operand, QParams, Unit
 
-__all__ = ["CODES", "bounds", "clip_bounds", "scalar", "scale_and_zero", "through", "translated"]
+__all__ = [
+    "CODES",
+    "activation_bounds",
+    "bounds",
+    "clip_bounds",
+    "is_real",
+    "scalar",
+    "scale_and_zero",
+    "through",
+    "translated",
+]
 
 CODES = np.arange(256, dtype=np.uint8).view(np.int8)
 """Every code, in the order of its byte."""
@@ -30,6 +40,19 @@ def bounds(unit: Unit) -> tuple[int, int]:
     low, high = (0.0, np.inf) if unit.activation.op_type == "Relu" else clip_bounds(unit.activation)
     first, last = (int(qparams.quantize(np.asarray(bound, np.float32))) for bound in (min(low, high), high))
     return first, last
+
+
+def is_real(unit: Unit) -> bool:
+    """Whether sums of codes leave the unit as real numbers."""
+    return any(output.qparams is None for output in unit.outputs)
+
+
+def activation_bounds(unit: Unit) -> dict[str, float]:
+    """Real numbers that the fused activation lets through."""
+    low, high = -np.inf, np.inf
+    if unit.activation is not None:
+        low, high = (0.0, np.inf) if unit.activation.op_type == "Relu" else clip_bounds(unit.activation)
+    return {"real_low": low, "real_high": high}
 
 
 def clip_bounds(node: ir.Node) -> tuple[float, float]:

@@ -6,13 +6,13 @@ from math import prod
 
 import numpy as np
 
-from deepseek_backend_rocm.lowering.emitter import Emitter, shape_of
+from deepseek_backend_rocm.lowering.emitter import Emitter
 from deepseek_backend_rocm.lowering.tensor import Tensor, canonical
 from deepseek_core import Granularity, QParams, Role, Unit
 from deepseek_core.errors import BackendError
 from deepseek_core.ir import qparams_of
 
-__all__ = ["LOWERINGS", "conversion_problem"]
+__all__ = ["LOWERINGS", "conversion_problem", "dequantized", "quantized"]
 
 _TYPES = {"int8": "i8", "int32": "i32", "float32": "fp32"}
 
@@ -27,27 +27,39 @@ def conversion_problem(unit: Unit) -> str | None:
     return None
 
 
+def quantized(emitter: Emitter, tensor: Tensor, qparams: QParams) -> Tensor:
+    """Codes of real numbers."""
+    return _converted(emitter, "quantize", tensor, qparams)
+
+
+def dequantized(emitter: Emitter, tensor: Tensor, qparams: QParams) -> Tensor:
+    """Real numbers of codes."""
+    return _converted(emitter, "dequantize", tensor, qparams)
+
+
 def _convert(unit: Unit, emitter: Emitter) -> None:
     (x,), y, qparams = unit.operands(Role.DATA), unit.outputs[0], qparams_of(unit.node)
     if qparams is None:
         raise BackendError(f"'{unit.name}' has a scale that is not constant", fix="place it on another target")
-    source = emitter.tensor(x.value)
-    shape = shape_of(x)
-    channels, inner = _division(shape, qparams)
+    kernel = "quantize" if unit.op == "QuantizeLinear" else "dequantize"
+    emitter.define(y.value, _converted(emitter, kernel, emitter.tensor(x.value), qparams))
+
+
+def _converted(emitter: Emitter, kernel: str, source: Tensor, qparams: QParams) -> Tensor:
+    channels, inner = _division(source.shape, qparams)
     if channels > 1:
-        source = emitter.ordered(source, canonical(len(shape)))
-    quantizes = unit.op == "QuantizeLinear"
-    result = emitter.new("int8" if quantizes else "float32", shape, source.order)
+        source = emitter.ordered(source, canonical(len(source.shape)))
+    result = emitter.new("int8" if kernel == "quantize" else "float32", source.shape, source.order)
     places: dict[str, Tensor] = {
         "x": source,
         "scale": emitter.constant(qparams.scale.astype(np.float32).reshape(-1)),
         "zero": emitter.constant(qparams.zero_point.astype(np.int32).reshape(-1)),
         "y": result,
     }
-    types = {"x": _TYPES[source.dtype]} if quantizes else {"x": _TYPES[source.dtype], "y": "fp32"}
+    types = {"x": _TYPES[source.dtype]} if kernel == "quantize" else {"x": _TYPES[source.dtype], "y": "fp32"}
     values = {"count": result.count, "channels": channels, "inner": max(inner, 1)}
-    emitter.emit("quantize" if quantizes else "dequantize", places, values, types=types)
-    emitter.define(y.value, result)
+    emitter.emit(kernel, places, values, types=types)
+    return result
 
 
 def _division(shape: tuple[int, ...], qparams: QParams) -> tuple[int, int]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_rocm.lowering.borders import Borders
-from deepseek_backend_rocm.lowering.codes import bounds, scale_and_zero
+from deepseek_backend_rocm.lowering.codes import activation_bounds, bounds, is_real, scale_and_zero
 from deepseek_backend_rocm.lowering.emitter import Emitter, constant_of, shape_of
 from deepseek_backend_rocm.lowering.tensor import Tensor, channels_last
 from deepseek_backend_rocm.lowering.weights import bias_of, factors, padded_depth, rows
 from deepseek_backend_rocm.lowering.windows import Window, window_of
 from deepseek_core import Role, Unit
 
-__all__ = ["LOWERINGS", "NO_ADDEND", "POINT", "TABLE", "TAPS", "conv_problem", "conv_window", "product"]
+__all__ = ["LOWERINGS", "NO_ADDEND", "POINT", "TABLE", "TAPS", "conv_problem", "conv_window", "ends", "product"]
 
 POINT, TAPS, TABLE = 0, 1, 2
 """Ways in which the kernel finds the rows of its left matrix; see `kernels/matrix.py`."""
@@ -25,6 +26,7 @@ NO_ADDEND: dict[str, int | float] = {
     "sum_high": 127,
     **dict.fromkeys(("own_scale", "addend_scale", "sum_scale"), 1.0),
 }
+ELEMENT = {"float32": "fp32", "int8": "i8"}
 _FEW = 16
 """Channels of a group below which products of several taps are taken in one go."""
 
@@ -70,7 +72,7 @@ def _depthwise(unit: Unit, emitter: Emitter, source: Tensor, result: Tensor, wei
         "factor": emitter.constant(factors(unit, channels)),
         "y": result,
     }
-    values = {**window.values(), **_ends(unit), "rows": source.shape[0] * prod(window.positions), "c": channels}
+    values = {**window.values(), **ends(unit), "rows": source.shape[0] * prod(window.positions), "c": channels}
     x_zero = scale_and_zero(unit.operands(Role.DATA)[0])[1]
     emitter.emit("depthwise", places, {**values, "x_zero": x_zero})
 
@@ -88,7 +90,7 @@ def _grouped(unit: Unit, emitter: Emitter, source: Tensor, result: Tensor, weigh
     table = _table(window, inner, source.shape[1], depth) if mode == TABLE else np.zeros(1, np.int32)
     values = {
         **window.values(),
-        **_ends(unit),
+        **ends(unit),
         "rows": source.shape[0] * prod(window.positions),
         "c": inner,
         "n": channels // groups,
@@ -106,7 +108,7 @@ def product(
     emitter: Emitter,
     source: Tensor,
     result: Tensor,
-    values: dict[str, int],
+    values: Mapping[str, int | float],
     constants: tuple[NDArray[np.generic], ...],
     *,
     mode: int,
@@ -121,14 +123,17 @@ def product(
     names = ("w", "bias", "factor", "classes", "table")
     places: dict[str, Tensor] = {"x": source, "y": result, "addend": source}
     places |= {name: emitter.constant(array) for name, array in zip(names, constants, strict=True)}
-    shared: dict[str, int | bool | str] = {"MODE": mode, "ADD": False}
-    emitter.emit("conv", places, {**NO_ADDEND, **values}, constants=shared, batch=groups, macs=macs)
+    shared: dict[str, int | bool | str] = {"MODE": mode, "ADD": False, "REAL": result.dtype == "float32"}
+    types = {"y": ELEMENT[result.dtype]}
+    emitter.emit("conv", places, {**NO_ADDEND, **values}, constants=shared, types=types, batch=groups, macs=macs)
 
 
-def _ends(unit: Unit) -> dict[str, int]:
-    """Zero point of the result, and the codes that its activation lets through."""
+def ends(unit: Unit) -> dict[str, int | float]:
+    """Zero point of the result, and the codes or real numbers that its activation lets through."""
+    if is_real(unit):
+        return {"zero": 0, "low": 0, "high": 0, **activation_bounds(unit)}
     low, high = bounds(unit)
-    return {"zero": scale_and_zero(unit.outputs[0])[1], "low": low, "high": high}
+    return {"zero": scale_and_zero(unit.outputs[0])[1], "low": low, "high": high, "real_low": 0.0, "real_high": 0.0}
 
 
 def _is_matrix(window: Window) -> bool:

@@ -13,7 +13,7 @@ from deepseek_backend_rocm.lowering.tensor import Order, Tensor, canonical
 from deepseek_backend_rocm.plan.steps import Step
 from deepseek_core import Operand, Role, Unit
 
-__all__ = ["LOWERINGS", "broadcast"]
+__all__ = ["LOWERINGS", "broadcast", "broadcast_real"]
 
 
 def _binary(unit: Unit, emitter: Emitter) -> None:
@@ -51,7 +51,25 @@ def _of_many(unit: Unit, emitter: Emitter) -> None:
 def broadcast(
     emitter: Emitter, op: str, sides: tuple[Tensor, Tensor], shape: Sequence[int], numbers: Mapping[str, int | float]
 ) -> Tensor:
-    """Emit an elementwise kernel of two tensors; the result has the order of the one with all elements."""
+    """Emit an op of two tensors of codes; the result has the order of the one with all elements."""
+    return _broadcast(emitter, "binary", op, sides, (shape, numbers))
+
+
+def broadcast_real(
+    emitter: Emitter, op: str, sides: tuple[Tensor, Tensor], shape: Sequence[int], numbers: Mapping[str, int | float]
+) -> Tensor:
+    """The same of real numbers."""
+    return _broadcast(emitter, "binary_real", op, sides, (shape, numbers))
+
+
+def _broadcast(
+    emitter: Emitter,
+    kernel: str,
+    op: str,
+    sides: tuple[Tensor, Tensor],
+    result_of: tuple[Sequence[int], Mapping[str, int | float]],
+) -> Tensor:
+    shape, numbers = result_of
     order = _order(sides, shape)
     a, b = (emitter.ordered(side, _own_order(order, len(side.shape), len(shape))) for side in sides)
     result = emitter.new(a.dtype, shape, order)
@@ -59,7 +77,7 @@ def broadcast(
     first, second = ([row[i] for i in order] for row in strides)
     values, rank = loops([shape[i] for i in order], a=first, b=second)
     constants: dict[str, int | bool | str] = {"OP": op, "RANK": rank}
-    emitter.emit("binary", {"a": a, "b": b, "y": result}, {**numbers, **values}, constants=constants)
+    emitter.emit(kernel, {"a": a, "b": b, "y": result}, {**numbers, **values}, constants=constants)
     return result
 
 

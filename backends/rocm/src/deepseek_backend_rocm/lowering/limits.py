@@ -10,6 +10,7 @@ from deepseek_backend_rocm.lowering.matrix import matrix_problem
 from deepseek_backend_rocm.lowering.moves import move_problem
 from deepseek_backend_rocm.lowering.normalization import normalization_problem
 from deepseek_backend_rocm.lowering.pooling import pool_problem
+from deepseek_backend_rocm.lowering.weight_only import is_weight_only, weight_only_problem
 from deepseek_core import Operand, Role, Unit
 
 __all__ = ["problem"]
@@ -19,6 +20,10 @@ def problem(unit: Unit) -> str | None:
     """Why a unit that the table accepts is not built; None when it is."""
     if any(_is_negative(operand) for operand in (*unit.operands(Role.DATA), *unit.outputs)):
         return "a tensor has a size below 0"
+    if unit.op in ("Gemm", "MatMul") and is_weight_only(unit):
+        return weight_only_problem(unit)
+    if unit.op in _CONSTANTS and any(value is not None and value.const_value is None for value in unit.node.inputs[1:]):
+        return "it depends on numbers that are computed at run time"
     check = _CHECKS.get(unit.op)
     return None if check is None else check(unit)
 
@@ -27,6 +32,9 @@ def _is_negative(operand: Operand) -> bool:
     """Where pads cut off more than there is, shape inference counts below 0."""
     return any(isinstance(size, int) and size < 0 for size in operand.shape or ())
 
+
+_CONSTANTS = ("Clip", "ReduceL2", "ReduceMean", "ReduceSum")
+"""Ops whose inputs behind the first must be constant."""
 
 _CHECKS: dict[str, Callable[[Unit], str | None]] = {
     **dict.fromkeys(("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"), pool_problem),

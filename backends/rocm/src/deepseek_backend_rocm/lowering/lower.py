@@ -13,9 +13,12 @@ from deepseek_backend_rocm.lowering import (
     moves,
     normalization,
     pooling,
+    reals,
 )
 from deepseek_backend_rocm.lowering.emitter import Emitter
 from deepseek_backend_rocm.lowering.limits import problem
+from deepseek_backend_rocm.lowering.paths import in_reals, is_mixed_move
+from deepseek_backend_rocm.lowering.weight_only import is_weight_only, lower_weight_only
 from deepseek_backend_rocm.plan.memory import plan_memory
 from deepseek_backend_rocm.plan.steps import Plan
 from deepseek_core import CompileOptions, QuantizedModel, Unit
@@ -33,7 +36,9 @@ LOWERINGS: dict[str, Callable[[Unit, Emitter], None]] = {
     **normalization.LOWERINGS,
     **pooling.LOWERINGS,
 }
-"""Op → how it becomes kernels."""
+"""Op → how it becomes kernels on codes; those that move elements move any type."""
+
+_PRODUCTS = ("Gemm", "MatMul")
 
 _MOST_BYTES = 2**31 - 2**16
 """Kernels count bytes in int32."""
@@ -62,9 +67,14 @@ def lower(model: QuantizedModel, options: CompileOptions | None = None) -> Plan:
 
 
 def _lower(unit: Unit, emitter: Emitter) -> None:
-    if unit.op not in LOWERINGS:
-        raise BackendError(f"the rocm backend has no {unit.op} ('{unit.name}')", fix="place it on another target")
     reason = problem(unit)
     if reason is not None:
         raise BackendError(f"'{unit.name}' ({unit.op}): {reason}", fix="place it on another target")
-    LOWERINGS[unit.op](unit, emitter)
+    if in_reals(unit):
+        reals.LOWERINGS[unit.op](unit, emitter)
+    elif is_mixed_move(unit):
+        reals.lower_mixed_move(unit, emitter)
+    elif unit.op in _PRODUCTS and is_weight_only(unit):
+        lower_weight_only(unit, emitter)
+    else:
+        LOWERINGS[unit.op](unit, emitter)

@@ -6,8 +6,8 @@ from math import prod
 
 import numpy as np
 
-from deepseek_backend_rocm.lowering.codes import bounds, scale_and_zero
-from deepseek_backend_rocm.lowering.convolution import POINT, product
+from deepseek_backend_rocm.lowering.codes import is_real, scale_and_zero
+from deepseek_backend_rocm.lowering.convolution import ELEMENT, POINT, ends, product
 from deepseek_backend_rocm.lowering.emitter import Emitter, constant_of, shape_of
 from deepseek_backend_rocm.lowering.tensor import Tensor, canonical, collapse
 from deepseek_backend_rocm.lowering.weights import bias_of, factors, padded_depth, rows
@@ -54,9 +54,8 @@ def _weighted(unit: Unit, emitter: Emitter) -> None:
     channels, inner = by_channel.shape
     depth = padded_depth(inner)
     bias = bias_of(unit, by_channel.sum(1, dtype=np.int64)[None])
-    low, high = bounds(unit)
     source = emitter.ordered(emitter.tensor(x.value), canonical(len(shape)))
-    result = emitter.new("int8", shape_of(y))
+    result = emitter.new("float32" if is_real(unit) else "int8", shape_of(y))
     emitter.define(y.value, result)
     values = {
         **dict.fromkeys(("h", "oh", "kh", "kw", "taps", "sh", "sw", "dh", "dw", "columns"), 1),
@@ -70,9 +69,7 @@ def _weighted(unit: Unit, emitter: Emitter) -> None:
         "x_row": inner,
         "y_row": channels,
         "depth": depth,
-        "zero": scale_and_zero(y)[1],
-        "low": low,
-        "high": high,
+        **ends(unit),
     }
     nothing = np.zeros(1, np.int32)
     constants = (rows(by_channel[:, None], depth), bias, factors(unit, channels), nothing, nothing)
@@ -82,10 +79,11 @@ def _weighted(unit: Unit, emitter: Emitter) -> None:
 def _of_two(unit: Unit, emitter: Emitter) -> None:
     (a, b), y = unit.operands(Role.DATA), unit.outputs[0]
     left, right = _readable(emitter, emitter.tensor(a.value), -1), _readable(emitter, emitter.tensor(b.value), -2)
-    result = emitter.new("int8", shape_of(y))
-    (a_scale, a_zero), (b_scale, b_zero), (scale, zero) = map(scale_and_zero, (a, b, y))
+    result = emitter.new("float32" if is_real(unit) else "int8", shape_of(y))
+    (a_scale, a_zero), (b_scale, b_zero) = map(scale_and_zero, (a, b))
     scales = np.float32(np.float32(a_scale) * np.float32(b_scale))
-    low, high = bounds(unit)
+    if not is_real(unit):
+        scales = np.float32(scales / np.float32(scale_and_zero(y)[0]))
     batch = result.shape[:-2]
     sides = [_batch_strides(tensor, len(batch)) for tensor in (left, right, result)]
     axes = collapse(batch, *sides) if batch else ((1,), (0,), (0,), (0,))
@@ -104,15 +102,15 @@ def _of_two(unit: Unit, emitter: Emitter) -> None:
         "y_row": result.shape[-1],
         "a_zero": a_zero,
         "b_zero": b_zero,
-        "zero": zero,
-        "low": low,
-        "high": high,
-        "factor": float(np.float32(scales / np.float32(scale))),
+        **ends(unit),
+        "factor": float(scales),
     }
     constants: dict[str, int | bool | str] = {"A_ROWS": values["a_k"] == 1, "B_COLUMNS": values["b_k"] == 1}
+    constants["REAL"] = is_real(unit)
     macs = result.count * left.shape[-1]
     places = {"a": left, "b": right, "y": result}
-    emitter.emit("matmul", places, values, constants=constants, batch=prod(batch), macs=macs)
+    types = {"y": ELEMENT[result.dtype]}
+    emitter.emit("matmul", places, values, constants=constants, types=types, batch=prod(batch), macs=macs)
     emitter.define(y.value, result)
 
 

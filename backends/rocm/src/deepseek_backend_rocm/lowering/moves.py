@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -14,7 +14,7 @@ from deepseek_backend_rocm.lowering.tensor import Tensor, canonical, strides_of
 from deepseek_backend_rocm.program import SIZES
 from deepseek_core import Role, Unit
 
-__all__ = ["LOWERINGS", "move_problem"]
+__all__ = ["LOWERINGS", "concatenated", "move_problem"]
 
 _END = 2**31
 _INDEX = {"int32": "i32", "int64": "i64"}
@@ -64,14 +64,19 @@ def _concat(unit: Unit, emitter: Emitter) -> None:
     shape = shape_of(y)
     axis = unit.node.attributes.get_int("axis", 0) % len(shape)
     pieces = [translated(emitter, emitter.tensor(o.value), qparams_for(o), qparams_for(y)) for o in operands]
-    result = emitter.new("int8", shape, max(pieces, key=lambda piece: piece.count).order)
+    emitter.define(y.value, concatenated(emitter, pieces, shape, axis))
+
+
+def concatenated(emitter: Emitter, pieces: Sequence[Tensor], shape: tuple[int, ...], axis: int) -> Tensor:
+    """Tensors one behind the other along an axis."""
+    result = emitter.new(pieces[0].dtype, shape, max(pieces, key=lambda piece: piece.count).order)
     start = 0
     for piece in pieces:
         offset = start * result.strides[axis]
         if piece.count:
             emitter.move(piece, result, piece.shape, piece.strides, result.strides, target_offset=offset)
         start += piece.shape[axis]
-    emitter.define(y.value, result)
+    return result
 
 
 def _part(emitter: Emitter, source: Tensor, shape: tuple[int, ...], starts: list[int], steps: list[int]) -> Tensor:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek_backend_rocm.lowering.codes import scale_and_zero
 from deepseek_backend_rocm.lowering.emitter import Emitter, constant_of, shape_of
 from deepseek_backend_rocm.lowering.tensor import canonical
 from deepseek_core import Role, Unit
 
-__all__ = ["LOWERINGS", "normalization_problem"]
+__all__ = ["LOWERINGS", "gains", "normalization_problem"]
 
 
 def normalization_problem(unit: Unit) -> str | None:
     """Why a normalization that the table accepts is not built; None when it is."""
-    if len(unit.outputs) > 1:
+    if len({output.real for output in unit.outputs}) > 1:
         return "it gives the mean or deviation too"
     gains = unit.node.inputs[1:] if unit.op == "LayerNormalization" else ()
     if any(value is not None and value.const_value is None for value in gains):
@@ -44,11 +45,7 @@ def _layer_norm(unit: Unit, emitter: Emitter) -> None:
     shape = shape_of(x)
     axis = node.attributes.get_int("axis", -1) % len(shape)
     count = prod(shape[axis:])
-    rows = [
-        np.zeros(count) if value is None else np.broadcast_to(constant_of(value), shape[axis:]).reshape(-1)
-        for value in (node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None)
-    ]
-    gain, shift = (emitter.constants.add(row.astype(np.float32)) for row in rows)
+    gain, shift = (emitter.constants.add(row) for row in gains(unit, shape[axis:]))
     result = emitter.new("int8", shape)
     (x_scale, x_zero), (scale, zero) = scale_and_zero(x), scale_and_zero(y)
     values = {"rows": prod(shape[:axis]), "count": count, "x_zero": x_zero, "zero": zero}
@@ -56,6 +53,14 @@ def _layer_norm(unit: Unit, emitter: Emitter) -> None:
     source = emitter.ordered(emitter.tensor(x.value), canonical(len(shape)))
     emitter.emit("layer_norm", {"x": source, "gain": gain, "shift": shift, "y": result}, values | reals)
     emitter.define(y.value, result)
+
+
+def gains(unit: Unit, shape: tuple[int, ...]) -> list[NDArray[np.float32]]:
+    """Gain and shift of a layer normalization, one for each element of a row; a missing shift is 0."""
+    node = unit.node
+    values = (node.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None)
+    arrays = (np.zeros(()) if value is None else constant_of(value) for value in values)
+    return [np.broadcast_to(array.astype(np.float32), shape).reshape(-1) for array in arrays]
 
 
 LOWERINGS = {"LayerNormalization": _layer_norm, "Softmax": _softmax}

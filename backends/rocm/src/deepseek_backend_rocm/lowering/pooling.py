@@ -12,7 +12,7 @@ from deepseek_backend_rocm.lowering.tensor import Tensor, canonical, channels_la
 from deepseek_backend_rocm.lowering.windows import Window, window_of
 from deepseek_core import Operand, Role, Unit
 
-__all__ = ["LOWERINGS", "pool_problem", "pool_window"]
+__all__ = ["LOWERINGS", "pool_problem", "pool_window", "reduced_axes"]
 
 
 def pool_window(unit: Unit) -> Window:
@@ -66,7 +66,7 @@ def _pooled(
 
 def _reduce_mean(unit: Unit, emitter: Emitter) -> None:
     (x,), y = unit.operands(Role.DATA), unit.outputs[0]
-    shape, axes = shape_of(x), _axes(unit)
+    shape, axes = shape_of(x), reduced_axes(unit)
     source = emitter.tensor(x.value)
     spatial = tuple(range(2, len(shape)))
     if axes == spatial and len(shape) in (3, 4) and source.lies_as(channels_last(len(shape))):
@@ -85,7 +85,8 @@ def _reduce_mean(unit: Unit, emitter: Emitter) -> None:
     emitter.define(y.value, Tensor("int8", shape_of(y), canonical(len(shape_of(y))), flat.memory))
 
 
-def _axes(unit: Unit) -> tuple[int, ...]:
+def reduced_axes(unit: Unit) -> tuple[int, ...]:
+    """Axes that a reduction sums over."""
     node, rank = unit.node, len(shape_of(unit.operands(Role.DATA)[0]))
     given = tuple(node.attributes.get_ints("axes", ()))
     if len(node.inputs) > 1 and node.inputs[1] is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek_backend_rocm.lowering.codes import is_real
 from deepseek_backend_rocm.lowering.emitter import constant_of, qparams_for
 from deepseek_core import Operand, Role, Unit
 
@@ -40,9 +41,11 @@ def bias_of(unit: Unit, sums: NDArray[np.int64]) -> NDArray[np.int32]:
 
 
 def factors(unit: Unit, channels: int) -> NDArray[np.float32]:
-    """float32(float32(s_x · s_w) / s_y) of each channel."""
+    """float32(float32(s_x · s_w) / s_y) of each channel; without the division where real numbers leave the unit."""
     (x,), (w,), y = unit.operands(Role.DATA), unit.operands(Role.WEIGHT), unit.outputs[0]
     product = (_scale(x) * _scale(w)).astype(np.float32)
+    if is_real(unit):
+        return np.asarray(np.broadcast_to(product, (channels,)))
     return np.asarray(np.broadcast_to((product / _scale(y)).astype(np.float32), (channels,)))
 
 

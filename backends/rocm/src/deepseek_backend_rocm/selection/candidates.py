@@ -75,6 +75,7 @@ _DOTS = (
     Tile(64, 64, 32, 4),
     Tile(64, 64, 32, 8),
 )
+_ROWS = ("layer_norm", "layer_norm_real", "mean", "reduce_real", "softmax", "softmax_real")
 _SMALL = 4096
 """Elements up to which a workgroup is one wavefront: there is too little for more."""
 
@@ -95,7 +96,9 @@ def candidates(step: Step, gpu: Gpu) -> list[Variant]:
             return list(_products(step, gpu))
         case "depthwise" | "pool":
             return [_windowed(step)]
-        case "mean" | "softmax" | "layer_norm":
+        case "weight_only":
+            return [_weighted(step, gpu)]
+        case name if name in _ROWS:
             few = step.integer("count") <= 64
             return [_fixed(step, warps=1 if few else 4, BM=4, BLOCK=64 if few else 256)]
         case _:
@@ -116,7 +119,9 @@ def grid_of(step: Step, variant: Variant) -> tuple[int, int, int]:
             return parts("m", "BM"), parts("n", "BN"), step.batch
         case "depthwise" | "pool":
             return parts("rows", "BM"), parts("c", "BC"), 1
-        case "mean" | "softmax" | "layer_norm":
+        case "weight_only":
+            return parts("m", "BM"), parts("n", "BN"), 1
+        case name if name in _ROWS:
             return parts("rows", "BM"), 1, 1
         case _:
             return parts("count", "BLOCK"), 1, 1
@@ -133,6 +138,21 @@ def _windowed(step: Step) -> Variant:
         return Variant.of(step.kernel, {**step.constants, "BM": 8, "BC": 32}, warps=1)
     tile = {"BM": 32, "BC": 32} if channels <= 32 else {"BM": 32, "BC": 64}
     return Variant.of(step.kernel, {**step.constants, **tile}, divisible=wide)
+
+
+def _weighted(step: Step, gpu: Gpu) -> Variant:
+    """Few rows, as when text is made word by word, are padded least by the smallest tile."""
+    few = step.integer("m") <= 16 or step.integer("m") * step.integer("n") <= _SMALL
+    sizes = {"BM": 16, "BN": 32} if few else {"BM": 64, "BN": 64}
+    hints = tuple((name, 16) for name in ("pitch", "block", "k") if step.integer(name) % 16 == 0)
+    return Variant.of(
+        step.kernel,
+        {**step.constants, **sizes},
+        types=step.types,
+        divisible=hints,
+        warps=1 if few else 4,
+        instruction=16 if gpu.wave == 64 else 0,
+    )
 
 
 def _convolutions(step: Step, gpu: Gpu) -> Iterator[Variant]:
@@ -174,6 +194,7 @@ def _tiled(step: Step, tile: Tile, hints: tuple[tuple[str, int], ...], **constan
     return Variant.of(
         step.kernel,
         {**step.constants, **constants, **sizes},
+        types=step.types,
         divisible=hints,
         warps=tile.warps,
         stages=tile.stages,
