@@ -89,6 +89,12 @@ class Memory:
         self._end = -(-last // _ALIGNMENT) * _ALIGNMENT + GUARD
         self.limit()
 
+    def forget(self, address: int, size: int) -> None:
+        """Make bytes of an allocation as they were before anything was written."""
+        start = self._inside(address, size)
+        self._bytes[start : start + size] = self._poison
+        self._written[start : start + size] = False
+
     def store(self, address: int, data: Array) -> None:
         """Copy bytes in, uint8 [n].
 

@@ -1,0 +1,1 @@
+"""What launches run on: a GPU through HIP, the emulator, or an NVIDIA GPU that checks the kernels' logic."""
