@@ -323,7 +323,7 @@ def thresholds_stage(records: Records, options: argparse.Namespace) -> None:
     model = with_input_shapes(float_model(options.photos / "efficientnet.onnx"), {"image": (1, 3, 224, 224)})
     batches = [np.ascontiguousarray(image[None]) for image in pixels]
     body = {"do": "calibrate", "product": "tensorrt", "feeds": ["image"]}
-    theirs, _ = shared().ask(body, [lower(model, Lowering(17, typed=False)), *batches])
+    theirs, _ = shared().ask(body, [lower(model, Lowering(17, typed=False)).data, *batches])
     recipe = recipe_for(model, [TARGET], registry=registry(), calibrator=CalibratorSpec("entropy"))
     found = calibrate(model, recipe, ({"image": batch} for batch in batches), registry=registry())
     rows = []

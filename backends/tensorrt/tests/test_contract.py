@@ -56,7 +56,7 @@ def test_only_the_old_generation_calibrates(version, registry, network, feeds) -
         return  # needs TensorRT itself
     body = {"do": "calibrate", "product": "tensorrt", "feeds": ["x"]}
     with pytest.raises(BackendError, match="no calibrators"):
-        shared().ask(body, [lower(network, Lowering()), feeds["x"]])
+        shared().ask(body, [lower(network, Lowering()).data, feeds["x"]])
 
 
 def test_a_surface_that_lacks_something_is_noticed(gpu, registry, network, tmp_path, monkeypatch) -> None:

@@ -41,7 +41,7 @@ def _ops(data: bytes) -> Counter:
 
 def test_the_residual_pair_is_left_out_and_nothing_else(network, feeds) -> None:
     before = sum(node.op_type == "QuantizeLinear" for node in network.graph)
-    data = lower(network, Lowering())
+    data = lower(network, Lowering()).data
     assert _ops(data)["QuantizeLinear"] == before - 1
     found = onnx.load_model_from_string(data)
     (add,) = [node for node in found.graph.node if node.op_type == "Add"]
@@ -61,7 +61,7 @@ def test_a_pair_with_a_coarser_scale_than_the_sums_stays(network) -> None:
 
         node.replace_input_with(1, constant(model.graph, "coarse", array))
     before = sum(node.op_type == "QuantizeLinear" for node in model.graph)
-    assert _ops(lower(model, Lowering()))["QuantizeLinear"] == before
+    assert _ops(lower(model, Lowering()).data)["QuantizeLinear"] == before
 
 
 @pytest.mark.parametrize("lowering", [OLD, Lowering(), Lowering(half=True)], ids=["8.6", "typed", "half"])
@@ -70,27 +70,27 @@ def test_the_numbers_are_the_references(registry, network, feeds, lowering) -> N
     from deepseek_core import CompileOptions
 
     wanted = backend.load(backend.compile(network, target, CompileOptions())).run(feeds)["y"]
-    (found,) = _run(lower(network, lowering), feeds)
+    (found,) = _run(lower(network, lowering).data, feeds)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, wanted, atol=0.1 if lowering.half else 0.05)
 
 
 def test_the_old_generation_quantizes_real_weights_itself_to_the_same_codes(network, feeds) -> None:
-    data = lower(network, OLD)
+    data = lower(network, OLD).data
     initializers = onnx.load_model_from_string(data).graph.initializer
     assert not any(t.data_type == TensorProto.INT8 and len(t.dims) > 1 for t in initializers)
-    (found,), (wanted,) = _run(data, feeds), _run(lower(network, Lowering()), feeds)
+    (found,), (wanted,) = _run(data, feeds), _run(lower(network, Lowering()).data, feeds)
     np.testing.assert_array_equal(found, wanted)
 
 
 def test_compiled_in_float_no_weight_is_a_code(network, feeds) -> None:
     plain = [unit.name for unit in network.units()]
-    data = lower(network, Lowering(plain=plain))
+    data = lower(network, Lowering(plain=plain)).data
     assert not any(
         tensor.data_type == TensorProto.INT8 and tensor.dims
         for tensor in onnx.load_model_from_string(data).graph.initializer
     )
-    (found,), (wanted,) = _run(data, feeds), _run(lower(network, Lowering()), feeds)
+    (found,), (wanted,) = _run(data, feeds), _run(lower(network, Lowering()).data, feeds)
     np.testing.assert_allclose(found, wanted, atol=0.3)
 
 
@@ -107,7 +107,7 @@ def test_int32_biases_become_the_numbers_they_stand_for(tmp_path) -> None:
         helper.make_node("Gemm", ["d", "wd", "bd"], ["y"], name="gemm"),
     ]
     model = _model(tmp_path, nodes, {"x": [1, 2]}, {"y": [1, 3]}, constants)
-    data = lower(model, Lowering())
+    data = lower(model, Lowering()).data
     assert not any(t.data_type == TensorProto.INT32 for t in onnx.load_model_from_string(data).graph.initializer)
     np.testing.assert_allclose(_run(data, {"x": np.ones((1, 2), np.float32)})[0], [[1.1, 0.8, 1.3]], atol=1e-6)
 
@@ -128,18 +128,18 @@ def test_what_opset_17_does_not_have_is_written_out(tmp_path, op, attributes, ex
     x = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
     shape = [2, 7] if op == "Pad" else None
     model = _model(tmp_path, [node], {"x": [2, 4]}, {"y": shape}, extra)
-    data = lower(model, OLD)
+    data = lower(model, OLD).data
     found = onnx.load_model_from_string(data)
     assert found.opset_import[0].version == 17
     onnx.checker.check_model(found)
-    np.testing.assert_allclose(_run(data, {"x": x})[0], _run(lower(model, Lowering()), {"x": x})[0], atol=1e-6)
+    np.testing.assert_allclose(_run(data, {"x": x})[0], _run(lower(model, Lowering()).data, {"x": x})[0], atol=1e-6)
 
 
 def test_a_split_into_uneven_parts_gets_their_sizes(tmp_path) -> None:
     node = helper.make_node("Split", ["x"], ["a", "b", "c"], name="split", axis=1, num_outputs=3)
     model = _model(tmp_path, [node], {"x": [2, 7]}, {"a": [2, 3], "b": [2, 3], "c": [2, 1]})
     x = np.arange(14, dtype=np.float32).reshape(2, 7)
-    for found, wanted in zip(_run(lower(model, OLD), {"x": x}), np.split(x, [3, 6], 1), strict=True):
+    for found, wanted in zip(_run(lower(model, OLD).data, {"x": x}), np.split(x, [3, 6], 1), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
@@ -168,7 +168,7 @@ def test_4_bit_weights_that_are_not_unpacked_are_stored_as_real_numbers(tmp_path
         ],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), tmp_path / "m.onnx")
-    data = lower(load_model(tmp_path / "m.onnx"), lowering)
+    data = lower(load_model(tmp_path / "m.onnx"), lowering).data
     kinds = [t.data_type for t in onnx.load_model_from_string(data).graph.initializer if len(t.dims) == 2]
     assert (TensorProto.INT4 in kinds) == bool(codes)
     x = np.ones((1, rows), np.float32)
@@ -194,9 +194,9 @@ def test_half_precision_is_a_typed_graph_with_the_same_interface(tmp_path_factor
     nodes.append(helper.make_node("Add", [value, "c"], ["y"], name="last"))
     constants = {"c": np.float32(1e6)} if seed % 2 else {"c": np.float32(0.5)}
     model = _model(tmp_path_factory.mktemp("half"), nodes, {"x": [2, 3]}, {"y": None}, constants)
-    data = lower(model, Lowering(half=True))
+    data = lower(model, Lowering(half=True)).data
     x = np.random.default_rng(seed).uniform(-1, 1, (2, 3)).astype(np.float32)
-    (found,), (wanted,) = _run(data, {"x": x}), _run(lower(model, Lowering()), {"x": x})
+    (found,), (wanted,) = _run(data, {"x": x}), _run(lower(model, Lowering()).data, {"x": x})
     assert found.dtype == np.float32
     assert np.isfinite(found).all(), "constants are kept within what float16 holds"
     if not seed % 2:

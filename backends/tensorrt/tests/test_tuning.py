@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from deepseek_backend_tensorrt import tuning
 from deepseek_backend_tensorrt.build import Built, Job
 from deepseek_backend_tensorrt.devices import architecture_of
+from deepseek_backend_tensorrt.lowering import Lowering, lower
 from deepseek_backend_tensorrt.settings import Settings
 from deepseek_backend_tensorrt.toolchain import Toolchain
 from deepseek_backend_tensorrt.tuning import choose, preset
@@ -77,5 +79,31 @@ def test_without_choices_nothing_is_built(job, slow_codes, monkeypatch) -> None:
 
 def test_presets(network) -> None:
     accumulating = {"stem", "first", "second", "left", "right", "head"}
-    assert preset(network, "float") == accumulating
+    assert preset(network, "float") > accumulating
+    assert preset(network, "float") == {unit.name for unit in network.units() if unit.is_quantized}
     assert preset(network, "weights") == preset(network, "int8") == frozenset(), "no product of two activations here"
+
+
+def test_all_in_float_leaves_no_codes(gpu, registry, network, feeds) -> None:
+    plain = preset(network, "float")
+    assert not lower(network, Lowering(17, typed=False, plain=plain)).has_codes
+    backend = registry.backend("tensorrt")
+    artifact = backend.compile(network, TARGET, CompileOptions(extra={"kernels": "float"}))
+    assert set(artifact.report["kernels"]) == plain
+    assert artifact.report["int8"]["share"] == 0.0
+    executable = backend.load(artifact)
+    assert all(np.isfinite(output).all() for output in executable.run(feeds).values())
+    executable.close()
+
+
+def test_units_that_do_not_accumulate_go_with_their_neighbours(job, slow_codes, monkeypatch) -> None:
+    def all_slow(job: Job, built: Built, gpu: object) -> dict[str, float]:
+        plain = json.loads(built.engine)
+        return {unit.name: (1e-3 if unit.name in plain else 3e-3) for unit in job.model.units()}
+
+    def whole(job: Job, built: Built, gpu: object) -> float:
+        return 1.0 / (1 + len(json.loads(built.engine)))
+
+    monkeypatch.setattr(tuning, "_unit_seconds", all_slow)
+    monkeypatch.setattr(tuning, "_whole_seconds", whole)
+    assert choose(job) == preset(job.model, "float")

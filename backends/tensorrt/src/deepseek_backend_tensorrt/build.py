@@ -72,10 +72,11 @@ def build(job: Job) -> Built:
     typed = not (job.product == "tensorrt" and version.startswith("8."))
     half = job.precision == "float16"
     lowering = Lowering(21 if typed else 17, typed=typed, half=half, plain=job.plain)
+    model = lower(job.model, lowering)
     request = {
         "capability": list(job.architecture.capability),
         "half": half,
-        "int8": any(unit.is_quantized for unit in job.model.units()),
+        "int8": model.has_codes,
         "tf32": job.precision == "tf32",
         "level": settings.level,
         "workspace": settings.workspace,
@@ -86,13 +87,12 @@ def build(job: Job) -> Built:
     }
     cache = timing.load(job.product, version, device) if settings.cache else b""
     body = {"do": "build", "product": job.product, "device": gpu.number if gpu else None, "request": request}
-    model = lower(job.model, lowering)
     try:
-        report, (engine, timings) = shared().ask(body, [model, cache])
+        report, (engine, timings) = shared().ask(body, [model.data, cache])
     except BackendError:
         if not cache:
             raise
-        report, (engine, timings) = shared().ask(body, [model, b""])  # a cache may hide the reason, or be it
+        report, (engine, timings) = shared().ask(body, [model.data, b""])  # a cache may hide the reason, or be it
     if settings.cache and timings:
         timing.save(job.product, version, device, timings)
     return Built(engine, report["version"], report["seconds"], report["layers"], report["source"])

@@ -38,10 +38,10 @@ def known_latencies(unit: Unit, target: Target) -> Mapping[str, float]:
 
 def preset(model: QuantizedModel, kernels: str) -> frozenset[str]:
     """Names of the quantized units that a fixed choice runs in float."""
-    open_choices = [unit for unit in model.units() if is_choice(unit)]
     if kernels == FLOAT:
-        return frozenset(unit.name for unit in open_choices)
+        return frozenset(unit.name for unit in model.units() if unit.is_quantized)
     if kernels == WEIGHTS:
+        open_choices = [unit for unit in model.units() if is_choice(unit)]
         return frozenset(unit.name for unit in open_choices if not unit.operands(Role.WEIGHT))
     return frozenset()
 
@@ -49,7 +49,7 @@ def preset(model: QuantizedModel, kernels: str) -> frozenset[str]:
 def choose(job: Job) -> frozenset[str]:
     """Names of the quantized units that are faster in float; none where no device can tell."""
     gpu = toolchain().gpu(job.architecture)
-    if not preset(job.model, FLOAT):
+    if not any(is_choice(unit) for unit in job.model.units()):
         return frozenset()
     if gpu is None:
         return _remembered(job)
@@ -66,12 +66,17 @@ def choose(job: Job) -> frozenset[str]:
 
 def _remembered(job: Job) -> frozenset[str]:
     """The cheapest labelling by what is known; units that were never measured stay on codes."""
-    costs = {}
-    for unit in job.model.units():
-        found = known_latencies(unit, job.target) if is_choice(unit) else {}
-        costs[unit.name] = {label: found[label] for label in (INT8, FLOAT)} if len(found) > 1 else {INT8: 0.0}
+    costs = {unit.name: _costs(unit, job.target) for unit in job.model.units()}
     labels = assign(costs, _borders(job), (INT8, FLOAT))
     return frozenset(name for name, label in labels.items() if label == FLOAT)
+
+
+def _costs(unit: Unit, target: Target) -> dict[str, float]:
+    """Seconds by label; what does not accumulate costs the same on both sides, and goes with its neighbours."""
+    if not is_choice(unit):
+        return dict.fromkeys((INT8, FLOAT) if unit.is_quantized else (INT8,), 0.0)
+    found = known_latencies(unit, target)
+    return {label: found[label] for label in (INT8, FLOAT)} if len(found) > 1 else {INT8: 0.0}
 
 
 def _borders(job: Job) -> list[Border]:

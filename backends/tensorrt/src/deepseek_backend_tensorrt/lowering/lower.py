@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from deepseek_backend_tensorrt.lowering.bias import float_biases
+from deepseek_backend_tensorrt.lowering.edit import is_dq, is_q
 from deepseek_backend_tensorrt.lowering.half import to_half
 from deepseek_backend_tensorrt.lowering.opset import lower_opset
 from deepseek_backend_tensorrt.lowering.residual import fuse_residuals
@@ -16,7 +17,7 @@ from deepseek_backend_tensorrt.lowering.weights import real_weights
 from deepseek_core import QuantizedModel
 from deepseek_core.errors import BackendError
 
-__all__ = ["Lowering", "lower"]
+__all__ = ["Lowered", "Lowering", "lower"]
 
 _LARGEST = (1 << 31) - 1
 
@@ -38,8 +39,21 @@ class Lowering:
     plain: Collection[str] = ()
 
 
-def lower(model: QuantizedModel, lowering: Lowering) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Lowered:
     """An ONNX file whose nodes keep the names of the model's.
+
+    Attributes:
+        data: its bytes.
+        has_codes: a Q or DQ is left in it. TensorRT 8.6 starts to calibrate when int8 is allowed and there is none.
+    """
+
+    data: bytes
+    has_codes: bool
+
+
+def lower(model: QuantizedModel, lowering: Lowering) -> Lowered:
+    """What the parser reads.
 
     Raises:
         BackendError: the model does not fit the parser's opset, or an ONNX file.
@@ -59,7 +73,8 @@ def lower(model: QuantizedModel, lowering: Lowering) -> bytes:
         raise BackendError(
             f"the constants take {size:,} bytes, an ONNX file ends at 2 GiB", fix="place fewer units here"
         )
-    return bytes(ir.to_proto(result.model).SerializeToString(deterministic=True))
+    data = bytes(ir.to_proto(result.model).SerializeToString(deterministic=True))
+    return Lowered(data, any(is_q(node) or is_dq(node) for node in result.graph))
 
 
 def _drop_unused(graph: ir.Graph) -> None:

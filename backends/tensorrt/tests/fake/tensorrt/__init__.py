@@ -175,6 +175,10 @@ class Builder:
         if os.environ.get("FAKE_TENSORRT_HATES_CACHES") and config._cache._data:
             self._logger.log(ILogger.Severity.ERROR, "1: [myelinCache.h::deserializeFromBuffer] unknown graph")
             return None
+        ops = {node.op_type for node in network._model.graph.node}
+        if "INT8" in config._flags and not ops & {"QuantizeLinear", "DequantizeLinear"}:
+            self._logger.log(ILogger.Severity.ERROR, "4: Calibration failure occurred with no scaling factors detected")
+            return None
         refused = os.environ.get("FAKE_TENSORRT_REFUSES", "").split()
         bad = next((node for node in network._model.graph.node if node.op_type in refused), None)
         if bad is not None:
