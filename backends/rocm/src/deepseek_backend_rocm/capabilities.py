@@ -9,7 +9,7 @@ from deepseek_core import Capabilities, DType, Granularity, Limit, OpRule, Quant
 
 __all__ = ["BINARY", "FORMATS", "MOVES", "REAL_BINARY", "REAL_UNARY", "TABLES", "capabilities"]
 
-FORMATS = ("bin", "c")
+FORMATS = ("c", "bin")
 
 _CODES = QuantScheme(DType.INT8)
 _PER_CHANNEL = QuantScheme(DType.INT8, Granularity.PER_CHANNEL, symmetric=True)
