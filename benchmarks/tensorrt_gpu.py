@@ -5,7 +5,7 @@ Stages run in any order and in processes of their own; each leaves records in `-
     torch        PyTorch: fp32 eager, fp16 through torch.compile
     prepare      export and quantize every network (CPU only)
     build        TensorRT fp16 and our INT8 in the `--kinds` given: build, time, compare with PyTorch's fp32
-    conformance  cases of the conformance kit on the device, until `--seconds` are over
+    conformance  the conformance kit on the device, until `--seconds` are over
     photos       EfficientNet-Lite0 in INT8 on photographs, against the reference backend
     thresholds   our KL thresholds against TensorRT 8.6's entropy calibration
     report       all records, the device and the versions, as `--json`
@@ -52,7 +52,9 @@ CONFORMANCE = (
     "numerics/Gemm/*/mixed",
     "numerics/MatMul/*/mixed",
     "numerics/*/mixed",
+    "*",
 )
+"""Cases by their ids, the most telling first."""
 FIGURES = {
     "BERT-base latency, batch 8: fp32 / INT8": (("bert-base", 8), 2.3),
     "BERT-base latency, batch 1: fp32 / INT8": (("bert-base", 1), 2.3),
@@ -73,7 +75,7 @@ class Records:
         self._path = work / "records.jsonl"
 
     def add(self, kind: str, **fields: object) -> None:
-        record = {"kind": kind, **fields}
+        record = {"kind": kind, "at": datetime.now(UTC).isoformat(timespec="seconds"), **fields}
         with self._path.open("a") as file:
             file.write(json.dumps(record) + "\n")
         print(f"{datetime.now(UTC):%H:%M:%S} {json.dumps(record)[:400]}", flush=True)
@@ -263,22 +265,21 @@ def _error(records: Records, key: tuple[str, int], outputs: Sequence[NDArray[Any
 
 
 def conformance_stage(records: Records, options: argparse.Namespace) -> None:
-    """Cases in the order of `CONFORMANCE`, each once, until the time is over."""
+    """Cases in the order of `CONFORMANCE` that have not passed in `--work`, until the time is over."""
     from deepseek_core.conformance.context import Context
     from deepseek_core.conformance.suite import describe, known_failure, run_case, selected
 
     backend, target = registry().resolve(TARGET)
     context, deadline = Context(backend, target), time.monotonic() + options.seconds
-    done = set()
-    for pattern in CONFORMANCE:
-        for case in selected(context, pattern):
-            if case.id in done or time.monotonic() > deadline:
-                continue
-            done.add(case.id)
+    cases = {case.id: case for pattern in CONFORMANCE for case in selected(context, pattern)}
+    passed = {record["id"] for record in records.all() if record["kind"] == "case" and record["status"] != "failed"}
+    first, step = (int(number) for number in options.part.split("/"))
+    for case in list(cases.values())[first - 1 :: step]:
+        if case.id not in passed and time.monotonic() < deadline:
             result = run_case(case, context, known_failure(context.expectations, case))
             message = result.message[:300]
             records.add("case", id=case.id, status=str(result.status), message=message, seconds=result.seconds)
-    records.add("conformance", **describe(context), cases=len(done))
+    records.add("conformance", **describe(context), cases=len(cases))
 
 
 # Photographs
@@ -466,6 +467,9 @@ def main() -> None:
     )
     parser.add_argument("--kinds", default="int8,fp16,weights", metavar="KIND,…", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--seconds", type=float, default=300, help="patience of build, time of conformance")
+    parser.add_argument(
+        "--part", default="1/1", metavar="N/OF", help="of the conformance cases, to run several at once"
+    )
     parser.add_argument("--small", action="store_true", help="two layers of each network: to try the script")
     parser.add_argument("--json", type=Path, metavar="FILE", help="what report writes")
     options = parser.parse_args()

@@ -74,6 +74,7 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method("deepseek/int8", "W8A8", None, ("--precision", "int8")),
+        Method("deepseek/int8-quick", "W8A8", None, ("--precision", "int8", "--effort", "quick")),
         Method("deepseek/w4a8", "W4A8", None, ("--precision", "w4a8")),
         Method("deepseek/int4", "W4A16", None, ("--precision", "int4")),
         *_calibrators(),
