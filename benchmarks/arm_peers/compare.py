@@ -21,7 +21,7 @@ from harness import console as terminal
 __all__ = ["Comparison", "Network"]
 
 OTHERS = ("cortex-a72", "cortex-a76")
-"""Cores on which everything is counted; ONNX Runtime, whose kernels differ from core to core, on all."""
+"""Cores on which everything is counted; ONNX Runtime's int8, whose kernels differ from core to core, on all."""
 LOOPS = "plain C loops"
 _CLOSE = {"int8": 0.05, "fp32": 1e-3}
 """Largest difference between outputs of two runtimes, against the largest output."""
@@ -70,9 +70,9 @@ class Comparison:
         """Count every peer; one that fails is noted, with the reason."""
         files, feeds = self.network.save(folder)
         answers: dict[str, list[Counted]] = {kind: [] for kind in files}
-        for runtime in RUNTIMES:
-            for kind, file in files.items():
-                for cpu in cpus if runtime.compiled is None else OTHERS:
+        for kind, file in files.items():
+            for runtime in RUNTIMES:
+                for cpu in cpus if runtime.compiled is None and kind == "int8" else OTHERS:
                     name = f"{runtime.title} {kind}"
                     terminal().print(f"[dim]{self.network.title}: {name} on {cpu}")
                     try:

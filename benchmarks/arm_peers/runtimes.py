@@ -46,7 +46,7 @@ class Runtime:
     compiled: Callable[[Path, str, Path], None] | None = None
 
     def count(self, model: Path, feeds: Path, cpu: str, counter: Counter) -> Counted:
-        """The second inference of a model on an emulated CPU. Kept: it is the same every time.
+        """One inference of a model on an emulated CPU. Kept: it is the same every time.
 
         Args:
             model: ONNX file with static shapes.

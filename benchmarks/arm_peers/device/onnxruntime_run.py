@@ -17,4 +17,4 @@ def opened(model: str, feeds: Feeds) -> Callable[[], Sequence[Any]]:
     return partial(session.run, None, feeds)
 
 
-main(opened)
+main(opened, warm=True)

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from deepseek_backend_arm.sources import FLAGS, LIBRARY, features, sources
+from deepseek_backend_arm.sources import BARE, FLAGS, LIBRARY, features, sources
 from deepseek_backend_arm.toolchain import Toolchain, find_toolchain, run_tool
 from deepseek_core import CompileOptions
 from deepseek_core.errors import StorageError
@@ -20,7 +20,7 @@ _SERVER = "serve"
 
 
 def runtime_folder(options: CompileOptions | None = None) -> Path:
-    """A folder with `libds.a`, `main.o`, `npy.o`, `serve` and the headers; built on first use, some seconds.
+    """A folder with `libds.a`, the objects of images, `serve` and the headers; built on first use, some seconds.
 
     Raises:
         BackendError: there is no toolchain, or it failed.
@@ -62,7 +62,7 @@ def _build(toolchain: Toolchain, folder: Path, options: CompileOptions) -> None:
 def _compile(toolchain: Toolchain, work: Path, options: CompileOptions) -> None:
     for name, text in sources().items():
         (work / name).write_text(text, encoding="utf-8")
-    names = [*LIBRARY, "serve", "main", "npy"]
+    names = [*LIBRARY, "serve", "main", "npy", *(BARE if toolchain.has_bare_images else ())]
     for position, name in enumerate(names):
         options.progress("arm: building the runtime", position / len(names))
         toolchain.run([*FLAGS, *toolchain.flags, *toolchain.instructions(features(name)), "-c", f"{name}.c"], work)

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from deepseek_backend_arm.plan.abi import header, table
 
-__all__ = ["FLAGS", "LIBRARY", "features", "march", "sources"]
+__all__ = ["BARE", "FLAGS", "LIBRARY", "features", "march", "sources"]
 
 FLAGS = ("-std=gnu11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra")
 """Contraction to fused operations would change roundings that the IR defines."""
@@ -16,6 +16,8 @@ LIBRARY = (
     *("loader", "model", "movement", "normalization", "pool", "pooling"),
 )
 """Files of the library, without their `.c`."""
+BARE = ("bare", "bare_threads")
+"""What images have instead of a C library, where the compiler's own is large."""
 _FEATURES = {"gemm_dotprod": ("dotprod",), "gemm_i8mm": ("dotprod", "i8mm")}
 
 

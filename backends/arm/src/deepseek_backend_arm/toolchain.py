@@ -38,8 +38,16 @@ class Toolchain:
     @property
     def flags(self) -> tuple[str, ...]:
         """Options that only this compiler has."""
-        # Scheduling before registers are assigned spills the accumulators of the matrix kernels.
-        return ("-fno-schedule-insns",) if self.name == "gcc" else ("-fno-sanitize=undefined",)
+        # Scheduling before registers are assigned spills the accumulators of the matrix kernels. Distributions switch
+        # checks on that images have no library for.
+        if self.name == "gcc":
+            return ("-fno-schedule-insns", "-fno-stack-protector", "-U_FORTIFY_SOURCE")
+        return ("-fno-sanitize=undefined",)
+
+    @property
+    def has_bare_images(self) -> bool:
+        """Whether images are linked with `runtime/bare.c` instead of the C library: glibc is large."""
+        return self.name == "gcc"
 
     def instructions(self, features: Sequence[str]) -> tuple[str, ...]:
         """Options for a file that needs more than ARMv8-A."""

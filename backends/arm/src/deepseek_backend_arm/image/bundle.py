@@ -15,7 +15,7 @@ from deepseek_backend_arm.image.csource import CONSTANTS, Identity, model_source
 from deepseek_backend_arm.image.texts import EXAMPLE, MAKEFILE, README
 from deepseek_backend_arm.plan.program import Program
 from deepseek_backend_arm.settings import Settings
-from deepseek_backend_arm.sources import FLAGS, LIBRARY, march, sources
+from deepseek_backend_arm.sources import BARE, FLAGS, LIBRARY, march, sources
 from deepseek_backend_arm.targets import LEVELS, cpu_of
 from deepseek_backend_arm.toolchain import find_toolchain, run_tool
 from deepseek_core import Artifact, CompileOptions, QuantizedModel, Target
@@ -65,9 +65,12 @@ def _bin(files: Mapping[str, bytes], program: Program, options: CompileOptions) 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _objects(folder, files, options)
-        inputs = ["program.o", "constants.o", str(runtime / "main.o"), str(runtime / "npy.o"), str(runtime / "libds.a")]
+        bare = BARE if toolchain.has_bare_images else ()
+        inputs = ["program.o", "constants.o", *(str(runtime / f"{name}.o") for name in ("main", "npy", *bare))]
+        libraries = ["-nostdlib", "-lm", "-lgcc"] if bare else ["-lm", "-lpthread"]
         options.progress("arm: linking", 0.8)
-        toolchain.run(["-static", "-s", "-Wl,--gc-sections", "-o", "image", *inputs, "-lm", "-lpthread"], folder)
+        words = ["-static", "-s", "-Wl,--gc-sections", "-o", "image", *inputs, str(runtime / "libds.a"), *libraries]
+        toolchain.run(words, folder)
         return (folder / "image").read_bytes(), {toolchain.name: toolchain.version}
 
 
@@ -86,7 +89,8 @@ def _lib(files: Mapping[str, bytes], program: Program, options: CompileOptions) 
 
 def _c(files: Mapping[str, bytes], program: Program, options: CompileOptions) -> _Built:
     """Every source with a makefile, zipped."""
-    own = {name: text.encode() for name, text in sources().items() if name not in ("serve.c", "loader.c", "loader.h")}
+    left_out = ("serve.c", "loader.c", "loader.h", "bare.h", *(f"{name}.c" for name in BARE))
+    own = {name: text.encode() for name, text in sources().items() if name not in left_out}
     own.pop("kernels.inc")
     names = [*(name for name in LIBRARY if name != "loader"), "program", "main", "npy"]
     rules = "".join(f"{name}.o: CFLAGS += {' '.join(march(name))}\n" for name in names if march(name))
