@@ -1,0 +1,1 @@
+"""Checks of the emulator and of kernels: code objects from assembly text, and machine code with one thing wrong."""
