@@ -125,7 +125,7 @@ class Library:
 
     def reason(self, code: int) -> str:
         """What an error code means, in the runtime's words."""
-        if self.names is HIP:
+        if self.names.prefix == HIP.prefix:
             text = self._library.hipGetErrorString
             text.restype = ctypes.c_char_p
             return (text(code) or b"unknown error").decode()
