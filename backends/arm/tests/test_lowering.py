@@ -20,7 +20,7 @@ from deepseek_core.errors import BackendError
 def test_the_small_network_becomes_these_kernels(network) -> None:
     program = lower(network)
     kernels = [step.kernel for step in program.steps]
-    assert kernels == ["quantize", "copy", "conv", "depthwise", "conv", "pool2d", "table", "conv", "dequantize"]
+    assert kernels == ["quantize", "copy", "conv", "depthwise", "conv", "pool2d", "table", "conv"]
     assert program.steps[4].memory["addend"] is program.steps[2].memory["y"]
 
 

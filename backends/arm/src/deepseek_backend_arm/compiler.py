@@ -6,6 +6,7 @@ from deepseek_backend_arm import __version__
 from deepseek_backend_arm.capabilities import capabilities
 from deepseek_backend_arm.container import FORMAT, Container
 from deepseek_backend_arm.lowering import lower
+from deepseek_backend_arm.lowering.limits import problem
 from deepseek_backend_arm.plan.program import Program
 from deepseek_backend_arm.settings import Settings
 from deepseek_backend_arm.targets import LEVELS, cpu_of
@@ -39,7 +40,7 @@ def plan(model: QuantizedModel, target: Target, options: CompileOptions) -> Prog
     if options.taps:
         raise BackendError("kernels of the arm backend give no values from inside", fix="tap them on the cpu backend")
     table = capabilities(target)
-    reasons = {unit.name: refusal_reason(unit, table) for unit in model.units()}
+    reasons = {unit.name: refusal_reason(unit, table) or problem(unit) for unit in model.units()}
     refused = [f"'{name}': {reason}" for name, reason in reasons.items() if reason is not None]
     if refused:
         raise BackendError(f"{target} does not run {'; '.join(refused)}", fix="place them on another target")

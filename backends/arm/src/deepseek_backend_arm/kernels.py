@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 
 from deepseek_backend_arm.capabilities import capabilities
+from deepseek_backend_arm.lowering.products import sums_codes
 from deepseek_backend_arm.lowering.weights import WORTH_FOURS, rows_of, tight
 from deepseek_backend_arm.targets import cpu_of
 from deepseek_core import Basis, Cost, KernelCandidate, Role, Target, Unit
@@ -23,7 +24,12 @@ _PER_CYCLE = 1.5
 def candidates(unit: Unit, target: Target) -> list[KernelCandidate]:
     """The kernel that the compiler takes by itself first; more than one where products may be summed in two ways."""
     level = cpu_of(target).level
-    if not unit.operands(Role.WEIGHT) or _is_depthwise(unit):
+    if (
+        unit.op not in ("Conv", "Gemm", "MatMul")
+        or not sums_codes(unit)
+        or not _has_matrix(unit)
+        or _is_depthwise(unit)
+    ):
         name = "depthwise" if unit.op == "Conv" else unit.op.lower()
         return [KernelCandidate(name, roofline([unit], capabilities(target)))]
     if level != "neon":
@@ -45,6 +51,10 @@ def _cost(unit: Unit, target: Target, loop: float) -> Cost:
     cpu = cpu_of(target)
     seconds = _macs(unit) / 16 * loop / _PER_CYCLE / cpu.clock / cpu.cores
     return Cost.of(seconds, Basis.ANALYTIC)
+
+
+def _has_matrix(unit: Unit) -> bool:
+    return any(operand.value.const_value is not None for operand in unit.operands(Role.WEIGHT))
 
 
 def _is_depthwise(unit: Unit) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         QuantizedModel,
         Unit,
     )
+    from deepseek_core.passes import Pass
 
 __all__: list[str] = []
 
@@ -48,6 +49,13 @@ def deepseek_claim(model: QuantizedModel, target: Target, refuse: Callable[[Unit
     from deepseek_backend_arm.claims import claim
 
     return claim(model, target, refuse)
+
+
+@hookimpl
+def deepseek_passes(target: Target) -> Sequence[Pass]:
+    from deepseek_backend_arm.settle import Settle
+
+    return [Settle()]
 
 
 @hookimpl

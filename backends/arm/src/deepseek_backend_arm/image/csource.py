@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ def model_source(program: Program, identity: Identity) -> str:
     return "\n".join(
         [
             f"/* {_comment(identity.name)}: made by deepseek-backend-arm for {identity.target}. */",
-            '#include "args.h"\n',
+            '#include <math.h>\n\n#include "args.h"\n',
             "extern uint8_t ds_constants[];\n",
             *(_step(number, step) for number, step in enumerate(program.steps)),
             _array("ds_step", "steps", [f"{{ds_{s.kernel}, &step_{n}}}" for n, s in enumerate(program.steps)]),
@@ -97,6 +98,8 @@ def _step(number: int, step: Step) -> str:
 def _value(value: Value) -> str:
     if isinstance(value, tuple):
         return "{" + ", ".join(map(str, value)) + "}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NAN" if math.isnan(value) else "INFINITY" if value > 0 else "-INFINITY"
     if isinstance(value, float):  # hexadecimal, so that no digit is lost
         return f"{value.hex()}f"
     return str(value)

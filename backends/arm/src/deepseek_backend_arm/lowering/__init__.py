@@ -1,5 +1,5 @@
 """From units of the IR to kernels of the runtime: one family of ops a module."""
 
-from deepseek_backend_arm.lowering.lower import LOWERINGS, lower
+from deepseek_backend_arm.lowering.lower import lower
 
-__all__ = ["LOWERINGS", "lower"]
+__all__ = ["lower"]

@@ -22,9 +22,9 @@ def scale_and_zero(operand: Operand) -> tuple[float, int]:
     return float(qparams.scale.reshape(-1)[0]), int(qparams.zero_point.reshape(-1)[0])
 
 
-def bounds(unit: Unit) -> tuple[int, int]:
+def bounds(unit: Unit, output: Operand | None = None) -> tuple[int, int]:
     """Codes that the fused activation lets through; rounding is monotone, so codes clamp as real numbers would."""
-    qparams = qparams_for(unit.outputs[0])
+    qparams = qparams_for(output or unit.outputs[0])
     if unit.activation is None:
         return -128, 127
     low, high = (0.0, np.inf) if unit.activation.op_type == "Relu" else clip_bounds(unit.activation)

@@ -1,93 +1,204 @@
-"""Conv: rows for the matrix kernel, or the depthwise kernel where each group has one channel."""
+"""Conv and ConvTranspose: windows for the matrix kernel, or the depthwise kernel where each group has one channel."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
-from deepseek_backend_arm.lowering.codes import bounds, scale_and_zero
-from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, shape_of
+from deepseek_backend_arm.lowering.codes import scale_and_zero
+from deepseek_backend_arm.lowering.emitter import Emitter, qparams_for, shape_of
+from deepseek_backend_arm.lowering.products import (
+    Bias,
+    as_declared,
+    bias_of,
+    finish,
+    finish_real,
+    held_weights,
+    real_bounds,
+    real_weights,
+    scales_of,
+    sides_of,
+    sums_codes,
+)
+from deepseek_backend_arm.lowering.sums import Codes, CodeSums, RealSums, convolve
 from deepseek_backend_arm.lowering.tensor import Tensor, channels_last
-from deepseek_backend_arm.lowering.weights import bias_of, factors, matrix, rows_of
-from deepseek_backend_arm.lowering.windows import Window, window_of
-from deepseek_backend_arm.plan.abi import Value
-from deepseek_backend_arm.plan.program import Memory
-from deepseek_core import Role, Unit
+from deepseek_backend_arm.lowering.windows import Axis, axes_of_window, fits
+from deepseek_core import Unit
 
-__all__ = ["LOWERINGS", "NO_ADDEND", "ROWS", "conv_window", "gemm_scratch"]
-
-ROWS = 30
-"""Positions that are gathered before they are multiplied (`DS_ROWS`)."""
-_MOST_TAPS = 256
-NO_ADDEND: dict[str, Value] = {
-    **dict.fromkeys(("addend_zero", "sum_zero"), 0),
-    "sum_low": -128,
-    "sum_high": 127,
-    **dict.fromkeys(("own_scale", "addend_scale", "sum_scale"), 1.0),
-}
+__all__ = ["LOWERINGS", "conv_problem"]
 
 
-def conv_window(unit: Unit) -> Window:
-    """The window of a Conv unit."""
-    (x,), (w,), y = unit.operands(Role.DATA), unit.operands(Role.WEIGHT), unit.outputs[0]
-    return window_of(unit.node, shape_of(x)[2:], shape_of(y)[2:], shape_of(w)[2:])
+_Making = Callable[[NDArray[Any]], CodeSums | RealSums]
+"""What is summed, by weights [M, C / groups, kernel…]."""
 
 
-def gemm_scratch(depth: int) -> int:
-    """Bytes in which one thread gathers rows."""
-    return (ROWS + 8) * 8 + ROWS * depth + 64
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layer:
+    """A convolution: its windows, groups and weights [M, C / groups, kernel…]."""
+
+    axes: Sequence[Axis]
+    groups: int
+    weights: NDArray[Any]
+
+
+def conv_problem(unit: Unit) -> str | None:
+    """Why a convolution is not built; None when it is."""
+    if sides_of(unit)[1].value.const_value is None:
+        return "its weights are computed at run time"
+    if len(shape_of(sides_of(unit)[0])) > 5:
+        return "it has more than three spatial axes"
+    return None if unit.op != "Conv" or fits(_axes(unit)) else "its window is larger than its padded input"
+
+
+def _axes(unit: Unit) -> tuple[Axis, ...]:
+    x, w = sides_of(unit)
+    return axes_of_window(unit.node, shape_of(x)[2:], shape_of(unit.outputs[0])[2:], shape_of(w)[2:])
 
 
 def _conv(unit: Unit, emitter: Emitter) -> None:
-    (x,), (w,), y = unit.operands(Role.DATA), unit.operands(Role.WEIGHT), unit.outputs[0]
-    order, shape = channels_last(len(shape_of(x))), shape_of(x)
-    weights = constant_of(w.value).astype(np.int8)
+    """Emit by a function that takes the data and what to sum."""
+    x, w = sides_of(unit)
     groups = unit.node.attributes.get_int("group", 1)
-    low, high = bounds(unit)
-    window = conv_window(unit)
-    values: dict[str, Value] = {
-        **window.values(),
-        "n": shape[0],
-        "c": shape[1],
-        "x_zero": scale_and_zero(x)[1],
-        "zero": scale_and_zero(y)[1],
-        "low": low,
-        "high": high,
-    }
-    source = emitter.ordered(emitter.tensor(x.value), order)
-    result = emitter.new("int8", shape_of(y), order)
-    bias = bias_of(unit, weights.reshape(weights.shape[0], -1).sum(1, dtype=np.int64))
-    emitter.define(y.value, result)
-    if groups == shape[1] == weights.shape[0] and window.kernel[0] * window.kernel[1] <= _MOST_TAPS:
-        places: dict[str, Tensor | Memory] = {"x": source, "y": result, "bias": emitter.constants.add(bias)}
-        places["scale"] = emitter.constants.add(factors(unit, groups))
-        taps = np.ascontiguousarray(weights.reshape(groups, -1).T)
-        places["weights"] = emitter.constants.add(taps)
-        values["wide"] = int((weights == -128).any())
-        emitter.emit("depthwise", places, values, scratch=window.size[1] * groups + 64)
+    weights = held_weights(w) if sums_codes(unit) else real_weights(w)
+    if unit.op == "ConvTranspose":
+        weights, axes = _turned(weights, groups), _axes_behind(unit)
+    else:
+        axes = _axes(unit)
+    layer = _Layer(axes, groups, weights)
+    emit = _spread if unit.op == "ConvTranspose" else _plain
+    if not sums_codes(unit):
+        _of_reals(unit, emitter, weights, lambda data, sums: emit(emitter, data, layer, sums))
         return
-    packed = matrix(emitter, unit, rows_of(unit), bias)
-    emitter.emit(
-        "conv",
-        {
-            "x": source,
-            "y": result,
-            "weights": packed.weights,
-            "bias": packed.bias,
-            "scale": packed.scale,
-            "tight": packed.tight,
-            "addend": None,
-        },
-        {
-            **values,
-            **NO_ADDEND,
-            "oc": weights.shape[0],
-            "groups": groups,
-            "depth": packed.depth,
-            "wide": int(packed.wide),
-            "pointwise": int(window.is_point),
-        },
-        scratch=gemm_scratch(packed.depth),
-    )
+    channels = weights.shape[0]
+    scale = np.asarray(_by_channel(scales_of(unit), channels))
+
+    def make(codes: Codes | None, factors: NDArray[np.float32], bias: Bias, limits: tuple[float, float]) -> Tensor:
+        def sums(part: NDArray[Any]) -> CodeSums:
+            joined = np.broadcast_to(bias.joined, (channels,))
+            shift = None if bias.real is None else np.broadcast_to(bias.real, (channels,)).astype(np.float32)
+            return CodeSums(part, joined, factors, scale_and_zero(x)[1], codes, shift, *limits)
+
+        return emit(emitter, emitter.codes(x), layer, sums)
+
+    finish(unit, emitter, make, scale, bias_of(unit, scale, channels))
 
 
-LOWERINGS = {"Conv": _conv}
+def _of_reals(
+    unit: Unit,
+    emitter: Emitter,
+    weights: NDArray[Any],
+    emit: Callable[[Tensor, Callable[[NDArray[Any]], RealSums]], Tensor],
+) -> None:
+    x, _ = sides_of(unit)
+    channels = weights.shape[0]
+    bias = bias_of(unit, np.ones(1, np.float32), channels)
+    real = None if bias.real is None else np.broadcast_to(bias.real, (channels,)).astype(np.float32)
+    limits = real_bounds(unit) if bias.late is None else (-np.inf, np.inf)
+    result = emit(emitter.real(x), lambda part: RealSums(part, real, *limits))
+    result = finish_real(unit, emitter, result, bias)
+    for output in unit.outputs:
+        tensor = result if output.qparams is None else emitter.quantize(result, qparams_for(output))
+        emitter.define(output.value, as_declared(emitter, tensor, output.value))
+
+
+def _by_channel(scale: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """A grouped ConvTranspose has scales for the output channels of one group."""
+    return np.tile(scale, channels // max(scale.size, 1))
+
+
+def _plain(emitter: Emitter, x: Tensor, layer: _Layer, sums: _Making) -> Tensor:
+    return convolve(emitter, x, layer.axes, layer.groups, sums(layer.weights))
+
+
+def _turned(weights: NDArray[Any], groups: int) -> NDArray[Any]:
+    """[C, M / groups, kernel…] → [M, C / groups, kernel…]."""
+    c, m, *kernel = weights.shape
+    split = weights.reshape(groups, c // groups, m, *kernel)
+    return np.ascontiguousarray(split.swapaxes(1, 2).reshape(groups * m, c // groups, *kernel))
+
+
+@dataclass(frozen=True, slots=True)
+class _Phase:
+    """Every stride-th output position along an axis: a convolution with some of the kernel's elements.
+
+    Attributes:
+        start, step: the output positions.
+        axis: the window that makes them.
+        taps: the kernel's elements, in the window's order; empty where none meets these positions.
+    """
+
+    start: int
+    step: int
+    axis: Axis
+    taps: tuple[int, ...]
+
+
+def _phases(axis: Axis, size: int) -> Iterator[_Phase]:
+    """Of an axis of a ConvTranspose: out[i s − begin + k d] += x[i] w[k].
+
+    Args:
+        axis: `size` and `positions` are those of the output and the input.
+        size: of the output.
+    """
+    for start in range(min(axis.stride, size)):
+        found = [
+            (start + axis.begin - k * axis.dilation, k)
+            for k in range(axis.kernel)
+            if (start + axis.begin - k * axis.dilation) % axis.stride == 0
+        ][::-1]
+        offsets = [reach // axis.stride for reach, _ in found] or [0]
+        dilation = offsets[1] - offsets[0] if len(offsets) > 1 else 1
+        positions = -(-(size - start) // axis.stride)
+        window = Axis(axis.positions, positions, len(offsets), 1, dilation, -offsets[0])
+        yield _Phase(start, axis.stride, window, tuple(k for _, k in found))
+
+
+def _axes_behind(unit: Unit) -> tuple[Axis, ...]:
+    """Windows over the output, with one position for each input element. ONNX operator ConvTranspose-22."""
+    x, w = sides_of(unit)
+    size, output, kernel = shape_of(x)[2:], shape_of(unit.outputs[0])[2:], shape_of(w)[2:]
+    plain = axes_of_window(unit.node, output, size, kernel)
+    attributes = unit.node.attributes
+    mode = attributes.get_string("auto_pad", "NOTSET")
+    if not attributes.get_ints("output_shape", ()) and mode not in ("SAME_UPPER", "SAME_LOWER"):
+        return plain
+    extra = tuple(attributes.get_ints("output_padding", ())) or (0,) * len(kernel)
+    found = []
+    for axis, more in zip(plain, extra, strict=True):
+        total = (axis.positions - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1 + more - axis.size
+        begin = total // 2 if mode == "SAME_UPPER" else total - total // 2
+        found.append(Axis(axis.size, axis.positions, axis.kernel, axis.stride, axis.dilation, begin))
+    return tuple(found)
+
+
+def _spread(emitter: Emitter, x: Tensor, layer: _Layer, sums: _Making) -> Tensor:
+    """A convolution for each phase of the output, stored in steps of the stride."""
+    axes, weights = layer.axes, layer.weights
+    phases = list(product(*(_phases(axis, axis.size) for axis in axes)))
+    results = []
+    for phase in phases:
+        part = weights
+        for number, along in enumerate(phase):
+            empty = np.zeros_like(part.take([0], 2 + number))
+            part = part.take(along.taps, 2 + number) if along.taps else empty
+        results.append(
+            convolve(emitter, x, [along.axis for along in phase], layer.groups, sums(np.ascontiguousarray(part)))
+        )
+    if len(results) == 1:
+        return results[0]
+    shape = (x.shape[0], weights.shape[0], *(axis.size for axis in axes))
+    result = emitter.new(results[0].dtype, shape, channels_last(len(shape)))
+    for phase, made in zip(phases, results, strict=True):
+        steps = (1, 1, *(along.step for along in phase))
+        strides = tuple(step * stride for step, stride in zip(steps, result.strides, strict=True))
+        offset = sum(along.start * stride for along, stride in zip(phase, result.strides[2:], strict=True))
+        emitter.move(made, result, made.shape, made.strides, strides, target_offset=offset)
+    return result
+
+
+LOWERINGS = {"Conv": _conv, "ConvTranspose": _conv}

@@ -14,7 +14,7 @@ from deepseek_backend_arm.plan.abi import Value
 from deepseek_backend_arm.plan.program import Step
 from deepseek_core import Operand, Role, Unit
 
-__all__ = ["LOWERINGS", "broadcast"]
+__all__ = ["LOWERINGS", "broadcast", "laid_out"]
 
 
 def _binary(unit: Unit, emitter: Emitter) -> None:
@@ -29,7 +29,7 @@ def _binary(unit: Unit, emitter: Emitter) -> None:
     for name, operand in (("a", a), ("b", b), ("y", y)):
         scale, zero = scale_and_zero(operand)
         numbers[f"{name}_scale"], numbers["zero" if name == "y" else f"{name}_zero"] = scale, zero
-    sides = emitter.tensor(a.value), emitter.tensor(b.value)
+    sides = emitter.codes(a), emitter.codes(b)
     emitter.define(y.value, broadcast(emitter, "binary", sides, shape_of(y), numbers))
 
 
@@ -42,7 +42,7 @@ def _of_many(unit: Unit, emitter: Emitter) -> None:
         ("a_zero", "b_zero", "zero"), zero
     )
     operands = unit.operands(Role.DATA)
-    first, *rest = (translated(emitter, emitter.tensor(o.value), qparams_for(o), qparams_for(y)) for o in operands)
+    first, *rest = (translated(emitter, emitter.codes(o), qparams_for(o), qparams_for(y)) for o in operands)
     for piece in rest:
         shape = np.broadcast_shapes(first.shape, piece.shape)
         first = broadcast(emitter, "binary", (first, piece), shape, numbers)
@@ -52,15 +52,23 @@ def _of_many(unit: Unit, emitter: Emitter) -> None:
 def broadcast(
     emitter: Emitter, kernel: str, sides: tuple[Tensor, Tensor], shape: Sequence[int], numbers: Mapping[str, Value]
 ) -> Tensor:
-    """Emit an elementwise kernel of two tensors; the result has the order of the one with all elements."""
-    order = _order(sides, shape)
-    a, b = (emitter.ordered(side, _own_order(order, len(side.shape), len(shape))) for side in sides)
-    result = emitter.new(a.dtype, shape, order)
-    strides = [_stretched(side, len(shape)) for side in (a, b)]
-    dims, first, second = collapse([shape[i] for i in order], *([row[i] for i in order] for row in strides))
-    values: dict[str, Value] = {"rank": len(dims), "dims": dims, "a_strides": first, "b_strides": second}
-    emitter.emit(kernel, {"a": a, "b": b, "y": result}, {**numbers, **values})
+    """Emit an elementwise kernel of two tensors of codes."""
+    places, layout, order = laid_out(emitter, dict(zip("ab", sides, strict=True)), shape)
+    result = emitter.new("int8", shape, order)
+    emitter.emit(kernel, {**places, "y": result}, {**numbers, **layout})
     return result
+
+
+def laid_out(
+    emitter: Emitter, sides: Mapping[str, Tensor], shape: Sequence[int]
+) -> tuple[dict[str, Tensor], dict[str, Value], Order]:
+    """The sides of an elementwise kernel, its loops over them, and the order of its result: that of a whole side."""
+    order = _order(tuple(sides.values()), shape)
+    own = {name: emitter.ordered(side, _own_order(order, len(side.shape), len(shape))) for name, side in sides.items()}
+    strides = [_stretched(side, len(shape)) for side in own.values()]
+    dims, *rows = collapse([shape[i] for i in order], *([row[i] for i in order] for row in strides))
+    walked: dict[str, Value] = {f"{name}_strides": row for name, row in zip(own, rows, strict=True)}
+    return own, {"rank": len(dims), "dims": dims, **walked}, order
 
 
 def _order(sides: Sequence[Tensor], shape: Sequence[int]) -> Order:
@@ -90,8 +98,8 @@ def _taken_along(unit: Unit, emitter: Emitter) -> bool:
     if not found or shape_of(a) != shape_of(b):
         return False
     _, step, own, other = max(found, key=lambda entry: entry[0])
-    result = emitter.tensor(own.value)
-    addend = emitter.ordered(emitter.tensor(other.value), result.order)
+    result = emitter.codes(own)
+    addend = emitter.ordered(emitter.codes(other), result.order)
     (own_scale, _), (scale, zero), (sum_scale, sum_zero) = map(scale_and_zero, (own, other, y))
     low, high = bounds(unit)
     step.memory["addend"] = addend.memory
@@ -108,7 +116,7 @@ def _open_step(operand: Operand, emitter: Emitter) -> Step | None:
     """The convolution that makes an operand and may still change its result."""
     if len(operand.value.uses()) != 1 or operand.value.is_graph_output() or operand.is_constant:
         return None
-    step = emitter.producer(emitter.tensor(operand.value))
+    step = emitter.producer(emitter.codes(operand))
     return step if step is not None and step.kernel == "conv" and step.memory["addend"] is None else None
 
 

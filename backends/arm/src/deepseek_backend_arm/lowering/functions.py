@@ -76,7 +76,7 @@ def _table(unit: Unit, emitter: Emitter) -> None:
     (x,), y = unit.operands(Role.DATA), unit.outputs[0]
     with np.errstate(all="ignore"):
         results = np.asarray(function_of(unit)(qparams_for(x).dequantize(CODES)), np.float32)
-    emitter.define(y.value, through(emitter, emitter.tensor(x.value), qparams_for(y).quantize(results)))
+    emitter.define(y.value, through(emitter, emitter.codes(x), qparams_for(y).quantize(results)))
 
 
 LOWERINGS = dict.fromkeys(TABLES, _table)

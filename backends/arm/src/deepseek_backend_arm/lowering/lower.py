@@ -1,9 +1,11 @@
-"""Lower a part: every unit by the lowering of its op, then give each tensor its place in memory."""
+"""Lower a part: every unit by what it runs on, then give each tensor its place in memory."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+
+import onnx_ir as ir
 
 from deepseek_backend_arm.lowering import (
     conversion,
@@ -11,45 +13,50 @@ from deepseek_backend_arm.lowering import (
     elementwise,
     functions,
     matrix,
-    moves,
     normalization,
     pooling,
 )
-from deepseek_backend_arm.lowering.emitter import Emitter
+from deepseek_backend_arm.lowering.choice import runs_on_codes
+from deepseek_backend_arm.lowering.control import CONTROL
+from deepseek_backend_arm.lowering.emitter import Emitter, dtype_of, shape_of
 from deepseek_backend_arm.lowering.limits import problem
+from deepseek_backend_arm.lowering.moves import LOWERINGS as MOVES
+from deepseek_backend_arm.lowering.real import lower_moves, lower_real
 from deepseek_backend_arm.plan.memory import plan_memory
 from deepseek_backend_arm.plan.program import Program
 from deepseek_backend_arm.settings import Settings
 from deepseek_core import CompileOptions, QuantizedModel, Unit
 from deepseek_core.errors import BackendError
+from deepseek_core.ir import units
 
-__all__ = ["LOWERINGS", "lower"]
+__all__ = ["CODES", "lower"]
 
-LOWERINGS: dict[str, Callable[[Unit, Emitter], None]] = {
-    **conversion.LOWERINGS,
-    **convolution.LOWERINGS,
+Lower = Callable[[Unit, Emitter], None]
+
+CODES: dict[str, Lower] = {
+    **dict.fromkeys((*MOVES, "Resize"), lower_moves),
     **elementwise.LOWERINGS,
     **functions.LOWERINGS,
-    **matrix.LOWERINGS,
-    **moves.LOWERINGS,
     **normalization.LOWERINGS,
     **pooling.LOWERINGS,
 }
-"""Op → how it becomes kernels."""
+"""Op → how it becomes kernels that run on codes alone."""
+_OWN: dict[str, Lower] = {**conversion.LOWERINGS, **convolution.LOWERINGS, **matrix.LOWERINGS}
+"""Ops that see to codes and real numbers themselves."""
 
 
 def lower(model: QuantizedModel, options: CompileOptions | None = None) -> Program:
     """The part as a program; the model is left unchanged.
 
     Raises:
-        BackendError: a unit that the capability table does not admit.
+        BackendError: a unit that is not built.
     """
-    emitter, units = Emitter(None if options is None else Settings.read(options)), model.units()
+    emitter = Emitter(None if options is None else Settings.read(options))
     inputs = [emitter.feed(v) for v in model.graph.inputs if v.name not in model.graph.initializers]
-    for position, unit in enumerate(units):
+    found = model.units()
+    for position, unit in enumerate(found):
         if options is not None:
-            options.progress("arm: planning", position / len(units))
-        emitter.unit = unit
+            options.progress("arm: planning", position / len(found))
         _lower(unit, emitter)
     emitter.unit = None
     outputs = [emitter.result(value) for value in model.graph.outputs]
@@ -68,9 +75,32 @@ def lower(model: QuantizedModel, options: CompileOptions | None = None) -> Progr
 
 
 def _lower(unit: Unit, emitter: Emitter) -> None:
-    if unit.op not in LOWERINGS:
-        raise BackendError(f"the arm backend has no {unit.op} ('{unit.name}')", fix="place it on another target")
     reason = problem(unit)
     if reason is not None:
         raise BackendError(f"'{unit.name}' ({unit.op}): {reason}", fix="place it on another target")
-    LOWERINGS[unit.op](unit, emitter)
+    emitter.unit = unit
+    if unit.op in CONTROL:
+        _lower_control(unit, emitter)
+    elif _is_empty(unit):
+        for output in unit.outputs:
+            dtype = "int8" if output.qparams is not None else dtype_of(output.value)
+            emitter.define(output.value, emitter.new(dtype, shape_of(output)))
+    elif unit.op in _OWN:
+        _OWN[unit.op](unit, emitter)
+    elif runs_on_codes(unit):
+        CODES[unit.op](unit, emitter)
+    else:
+        lower_real(unit, emitter)
+
+
+def _is_empty(unit: Unit) -> bool:
+    return all(0 in shape_of(output) for output in unit.outputs)
+
+
+def _lower_control(unit: Unit, emitter: Emitter) -> None:
+    def body(graph: ir.Graph) -> None:
+        for inner in units(graph, (*unit.path, unit.node.name or "", graph.name or "")):
+            _lower(inner, emitter)
+        emitter.unit = unit
+
+    CONTROL[unit.op](unit, emitter, body)

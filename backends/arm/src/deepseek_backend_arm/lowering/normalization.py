@@ -12,17 +12,7 @@ from deepseek_backend_arm.lowering.tensor import canonical
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_core import Role, Unit
 
-__all__ = ["LOWERINGS", "normalization_problem"]
-
-
-def normalization_problem(unit: Unit) -> str | None:
-    """Why a normalization that the table accepts is not built; None when it is."""
-    if len(unit.outputs) > 1:
-        return "it gives the mean or deviation too"
-    gains = unit.node.inputs[1:] if unit.op == "LayerNormalization" else ()
-    if any(value is not None and value.const_value is None for value in gains):
-        return "its scale or bias is computed at run time"
-    return None
+__all__ = ["LOWERINGS"]
 
 
 def _softmax(unit: Unit, emitter: Emitter) -> None:
@@ -30,7 +20,7 @@ def _softmax(unit: Unit, emitter: Emitter) -> None:
     shape = shape_of(x)
     axis = unit.node.attributes.get_int("axis", -1) % len(shape)
     order = (*(i for i in range(len(shape)) if i != axis), axis)
-    source = emitter.ordered(emitter.tensor(x.value), order)
+    source = emitter.ordered(emitter.codes(x), order)
     result = emitter.new("int8", shape, order)
     x_scale, (scale, zero) = np.float32(scale_and_zero(x)[0]), scale_and_zero(y)
     powers = np.exp(-np.arange(256, dtype=np.float32) * x_scale).astype(np.float32)
@@ -54,7 +44,7 @@ def _layer_norm(unit: Unit, emitter: Emitter) -> None:
     (x_scale, x_zero), (scale, zero) = scale_and_zero(x), scale_and_zero(y)
     values: dict[str, Value] = {"outer": prod(shape[:axis]), "count": count, "x_zero": x_zero, "zero": zero}
     values |= {"x_scale": x_scale, "y_scale": scale, "epsilon": float(node.attributes.get_float("epsilon", 1e-5))}
-    source = emitter.ordered(emitter.tensor(x.value), canonical(len(shape)))
+    source = emitter.ordered(emitter.codes(x), canonical(len(shape)))
     emitter.emit("layernorm", {"x": source, "gain": gain, "shift": shift, "y": result}, values)
     emitter.define(y.value, result)
 

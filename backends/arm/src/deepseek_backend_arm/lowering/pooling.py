@@ -2,30 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import onnx_ir as ir
 
 from deepseek_backend_arm.lowering.codes import scale_and_zero, translated
 from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, qparams_for, shape_of
+from deepseek_backend_arm.lowering.piece import Lowering, Piece
 from deepseek_backend_arm.lowering.tensor import Tensor, canonical, channels_last
-from deepseek_backend_arm.lowering.windows import Window, window_of
+from deepseek_backend_arm.lowering.windows import Axis, axes_of_window, fits, flat, spatial, window_values
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_core import Operand, Role, Unit
 
-__all__ = ["LOWERINGS", "pool_problem", "pool_window"]
+__all__ = ["LOWERINGS", "REAL_LOWERINGS", "pool_problem"]
 
 
-def pool_window(unit: Unit) -> Window:
-    """The window of a pooling unit."""
+def _axes_of_pool(unit: Unit) -> tuple[Axis, ...]:
     (x,), y = unit.operands(Role.DATA), unit.outputs[0]
-    kernel = unit.node.attributes.get_ints("kernel_shape", ()) or shape_of(x)[2:]
-    return window_of(unit.node, shape_of(x)[2:], shape_of(y)[2:], tuple(kernel))
+    return _window(unit.node, shape_of(x), shape_of(y))
+
+
+def _window(node: ir.Node, shape: tuple[int, ...], output: tuple[int, ...]) -> tuple[Axis, ...]:
+    kernel = node.attributes.get_ints("kernel_shape", ()) or shape[2:]
+    return axes_of_window(node, shape[2:], output[2:], tuple(kernel))
 
 
 def pool_problem(unit: Unit) -> str | None:
-    """Why a pooling unit that the table accepts is not built; None when it is."""
-    if len(unit.outputs) > 1:
+    """Why a pooling unit is not built; None when it is."""
+    if len(unit.node.outputs) > 1 and any(value.uses() or value.is_graph_output() for value in unit.node.outputs[1:]):
         return "it has an output of indices"
-    return None if pool_window(unit).fits else "its window is larger than its padded input"
+    if not 3 <= len(shape_of(unit.operands(Role.DATA)[0])) <= 5:
+        return "it has no spatial axis, or more than three"
+    return None if fits(_axes_of_pool(unit)) else "its window is larger than its padded input"
+
+
+def _real_pool(piece: Piece) -> Sequence[Tensor]:
+    axes = _window(piece.node, piece.x.shape, piece.shapes[0])
+    mean = "Average" in piece.node.op_type
+    include_pad = bool(piece.node.attributes.get_int("count_include_pad", 0))
+    return [_real_pooled(piece.emitter, piece.x, axes, mean=mean, include_pad=include_pad)]
+
+
+def _real_pooled(emitter: Emitter, x: Tensor, axes: tuple[Axis, ...], *, mean: bool, include_pad: bool) -> Tensor:
+    """Of three axes, the last two and then the first: maxima and means of whole windows are those of their rows."""
+    rank = len(x.shape)
+    source = emitter.ordered(x, channels_last(rank))
+    n, c = x.shape[:2]
+    if rank == 5:
+        rows = _real_pooled(emitter, flat(source), axes[1:], mean=mean, include_pad=include_pad)
+        area = rows.shape[2] * rows.shape[3]
+        images = Tensor("float32", (n, c, x.shape[2], area), channels_last(4), rows.memory)
+        made = _real_pooled(emitter, images, (axes[0], Axis(area, area)), mean=mean, include_pad=include_pad)
+        return Tensor("float32", (n, c, *spatial(axes)), channels_last(5), made.memory)
+    result = emitter.new("float32", (n, c, *spatial(axes)), source.order)
+    values: dict[str, Value] = {**window_values(axes), "n": n, "c": c, **_ends(axes)}
+    emitter.emit("rpool", {"x": source, "y": result}, {**values, "mean": int(mean), "include_pad": int(include_pad)})
+    return result
+
+
+def _ends(axes: tuple[Axis, ...]) -> dict[str, Value]:
+    bottom, right = (0, *(axis.end for axis in axes))[-2:]
+    return {"bottom": bottom, "right": right}
 
 
 def _pool(unit: Unit, emitter: Emitter) -> None:
@@ -34,10 +72,10 @@ def _pool(unit: Unit, emitter: Emitter) -> None:
     mean = "Average" in unit.op
     result = _pooled(
         emitter,
-        emitter.ordered(emitter.tensor(x.value), order),
+        emitter.ordered(emitter.codes(x), order),
         x,
         y,
-        pool_window(unit),
+        _axes_of_pool(unit),
         mean=mean,
         include_pad=bool(unit.node.attributes.get_int("count_include_pad", 0)),
     )
@@ -47,15 +85,14 @@ def _pool(unit: Unit, emitter: Emitter) -> None:
 
 
 def _pooled(
-    emitter: Emitter, source: Tensor, x: Operand, y: Operand, window: Window, *, mean: bool, include_pad: bool
+    emitter: Emitter, source: Tensor, x: Operand, y: Operand, axes: tuple[Axis, ...], *, mean: bool, include_pad: bool
 ) -> Tensor:
     n, c = source.shape[:2]
     (x_scale, x_zero), (scale, zero) = scale_and_zero(x), scale_and_zero(y)
-    spatial = window.positions[3 - len(source.shape) + 1 :] if len(source.shape) == 3 else window.positions
-    result = emitter.new("int8", (n, c, *spatial), source.order)
+    result = emitter.new("int8", (n, c, *spatial(axes)), source.order)
     values: dict[str, Value] = {
-        **window.values(),
-        **dict(zip(("bottom", "right"), window.end, strict=True)),
+        **window_values(axes),
+        **_ends(axes),
         **dict(zip(("n", "c", "mean", "include_pad"), (n, c, int(mean), int(include_pad)), strict=True)),
         **dict(zip(("x_zero", "zero", "x_scale", "y_scale"), (x_zero, zero, x_scale, scale), strict=True)),
     }
@@ -66,10 +103,9 @@ def _pooled(
 def _reduce_mean(unit: Unit, emitter: Emitter) -> None:
     (x,), y = unit.operands(Role.DATA), unit.outputs[0]
     shape, axes = shape_of(x), _axes(unit)
-    source = emitter.tensor(x.value)
-    spatial = tuple(range(2, len(shape)))
-    if axes == spatial and len(shape) in (3, 4) and source.lies_as(channels_last(len(shape))):
-        window = window_of(unit.node, shape[2:], (1,) * len(spatial), shape[2:])
+    source = emitter.codes(x)
+    if axes == tuple(range(2, len(shape))) and len(shape) in (3, 4) and source.lies_as(channels_last(len(shape))):
+        window = axes_of_window(unit.node, shape[2:], (1,) * len(axes), shape[2:])
         source = emitter.ordered(source, channels_last(len(shape)))
         result = _pooled(emitter, source, x, y, window, mean=True, include_pad=False)
     else:
@@ -98,3 +134,7 @@ LOWERINGS = {
     **dict.fromkeys(("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"), _pool),
     "ReduceMean": _reduce_mean,
 }
+REAL_LOWERINGS: dict[str, Lowering] = dict.fromkeys(
+    ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"), _real_pool
+)
+"""Node → its tensors, on real numbers."""

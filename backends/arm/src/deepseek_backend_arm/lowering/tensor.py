@@ -11,7 +11,7 @@ from deepseek_backend_arm.plan.program import Memory
 __all__ = ["SIZES", "Order", "Tensor", "canonical", "channels_last", "collapse", "strides_of"]
 
 Order = tuple[int, ...]
-SIZES = {"float32": 4, "int8": 1, "uint8": 1, "int32": 4, "int64": 8, "bool": 1}
+SIZES = {"float32": 4, "int8": 1, "uint8": 1, "int32": 4, "int64": 8, "bool": 1, "float16": 2}
 """Bytes of an element."""
 
 

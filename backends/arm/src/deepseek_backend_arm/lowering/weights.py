@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, qparams_for
+from deepseek_backend_arm.lowering.emitter import Emitter, constant_of
 from deepseek_backend_arm.plan.program import Memory
-from deepseek_core import Operand, Role, Unit
+from deepseek_core import Role, Unit
 
 __all__ = [
     "BLOCK",
     "PANEL",
     "WORTH_FOURS",
     "Matrix",
-    "bias_of",
-    "factors",
     "matrix",
     "pack",
+    "pack_codes",
+    "pack_nibbles",
+    "pack_real",
     "padded",
     "rows_of",
     "tight",
 ]
 
-PANEL, SLAB, BLOCK, LANES = 4, 4, 16, 8
+PANEL, SLAB, BLOCK, LANES, COLUMNS = 4, 4, 16, 8, 8
 WORTH_FOURS = 0.5
 """Share of blocks from which sums of four products need fewer instructions than sums of two."""
 
@@ -48,16 +50,18 @@ class Matrix:
     wide: bool
 
 
-def matrix(emitter: Emitter, unit: Unit, groups: list[NDArray[np.int8]], bias: NDArray[np.int32]) -> Matrix:
-    """Pack the weights of a unit.
+def matrix(
+    emitter: Emitter, groups: list[NDArray[np.int8]], bias: NDArray[np.int32], scale: NDArray[np.float32]
+) -> Matrix:
+    """Pack weights.
 
     Args:
         groups: [channels, depth] of each group of channels.
         bias: [all channels], with the input's zero point in it.
+        scale: [all channels].
     """
     packed = np.concatenate([pack(group) for group in groups])
-    channels = groups[0].shape[0]
-    numbers = (bias, factors(unit, channels * len(groups)))
+    numbers = (bias, scale)
     rows = [np.concatenate([padded(part, PANEL, 0) for part in np.split(n, len(groups))]) for n in numbers]
     flags = np.concatenate([tight(group) for group in groups])
     return Matrix(
@@ -122,21 +126,22 @@ def rows_of(unit: Unit) -> list[NDArray[np.int8]]:
     return list(weights.transpose(0, *spatial, 1).reshape(groups, weights.shape[0] // groups, -1))
 
 
-def bias_of(unit: Unit, sums: NDArray[np.int64]) -> NDArray[np.int32]:
-    """The unit's bias less its input's zero point times the sum of each channel's weights, modulo 2^32."""
-    (x,) = unit.operands(Role.DATA)
-    total = -sums.astype(np.int64) * int(qparams_for(x).zero_point.reshape(-1)[0])
-    for operand in unit.operands(Role.BIAS):
-        total = total + constant_of(operand.value).astype(np.int64).reshape(-1)
-    return np.asarray(total.astype(np.int32))
+def pack_real(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[depth, columns] → [panels, depth, 8]; what is missing is 0."""
+    return np.ascontiguousarray(_panels(matrix, COLUMNS), np.float32)
 
 
-def factors(unit: Unit, channels: int) -> NDArray[np.float32]:
-    """float32(float32(s_x · s_w) / s_y) of each channel."""
-    (x,), (w,), y = unit.operands(Role.DATA), unit.operands(Role.WEIGHT), unit.outputs[0]
-    product = (_scale(x) * _scale(w)).astype(np.float32)
-    return np.asarray(np.broadcast_to((product / _scale(y)).astype(np.float32), (channels,)))
+def pack_codes(matrix: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The same of codes of 8 bits."""
+    return np.ascontiguousarray(_panels(matrix, COLUMNS), np.int8)
 
 
-def _scale(operand: Operand) -> NDArray[np.float32]:
-    return qparams_for(operand).scale.astype(np.float32).reshape(-1)
+def pack_nibbles(matrix: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """[panels, depth, 4]: codes of 4 bits in two's complement, that of the even column in the low half of a byte."""
+    panels = _panels(matrix, COLUMNS).astype(np.uint8) & 15
+    return np.ascontiguousarray(panels[..., ::2] | panels[..., 1::2] << 4)
+
+
+def _panels(matrix: NDArray[Any], width: int) -> NDArray[Any]:
+    whole = padded(matrix, width, 1)
+    return whole.reshape(whole.shape[0], whole.shape[1] // width, width).swapaxes(0, 1)

@@ -1,4 +1,7 @@
-"""How a kernel's window lies on an image: one row of numbers for each spatial axis, one-dimensional images included."""
+"""How a kernel's window lies on an image: numbers for each spatial axis.
+
+Kernels of the runtime walk two axes. An image of one axis has height 1; of three, the first is walked here (`unfold`).
+"""
 
 from __future__ import annotations
 
@@ -7,52 +10,46 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-__all__ = ["Window", "window_of"]
+from deepseek_backend_arm.lowering.emitter import Emitter
+from deepseek_backend_arm.lowering.tensor import SIZES, Tensor, canonical, channels_last, strides_of
+
+__all__ = ["Axis", "axes_of_window", "fits", "flat", "is_point", "spatial", "unfold", "window_values"]
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A window over height and width; an image of one axis has height 1.
+class Axis:
+    """A window along one axis.
 
     Attributes:
         size: of the input.
         positions: places the window takes.
-        kernel, strides, dilations: in elements.
-        begin, end: padding.
+        kernel, stride, dilation: in elements.
+        begin, end: padding; below 0, elements that are left out.
     """
 
-    size: tuple[int, int]
-    positions: tuple[int, int]
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    dilations: tuple[int, int]
-    begin: tuple[int, int]
-    end: tuple[int, int]
+    size: int
+    positions: int
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
+    begin: int = 0
+    end: int = 0
 
-    def values(self) -> dict[str, int]:
-        """As the kernels' arguments name them."""
-        return {
-            **dict(zip(("h", "w"), self.size, strict=True)),
-            **dict(zip(("oh", "ow"), self.positions, strict=True)),
-            **dict(zip(("kh", "kw"), self.kernel, strict=True)),
-            **dict(zip(("sh", "sw"), self.strides, strict=True)),
-            **dict(zip(("dh", "dw"), self.dilations, strict=True)),
-            **dict(zip(("top", "left"), self.begin, strict=True)),
-        }
-
-    @property
-    def is_point(self) -> bool:
-        """Whether each position reads one element, and no padding."""
-        return self.kernel == (1, 1) and self.begin == (0, 0) and self.end == (0, 0)
-
-    @property
-    def fits(self) -> bool:
-        """Whether it has a place on the input at all."""
-        return min(self.positions) > 0
+    def inside(self, tap: int) -> range:
+        """Positions at which a kernel element lies on the input."""
+        first = self.begin - tap * self.dilation
+        low = max(0, -(-first // self.stride))
+        high = min(self.positions, (self.size - 1 + first) // self.stride + 1)
+        return range(low, max(low, high))
 
 
-def window_of(node: ir.Node, size: Sequence[int], positions: Sequence[int], kernel: Sequence[int]) -> Window:
-    """The window of a Conv or pooling node.
+_ONE = Axis(1, 1)
+
+
+def axes_of_window(
+    node: ir.Node, size: Sequence[int], positions: Sequence[int], kernel: Sequence[int]
+) -> tuple[Axis, ...]:
+    """The axes of a Conv or pooling node.
 
     Args:
         size, positions: spatial sizes of its input and output.
@@ -69,22 +66,71 @@ def window_of(node: ir.Node, size: Sequence[int], positions: Sequence[int], kern
         totals = [max(0, (p - 1) * s + (k - 1) * d + 1 - n) for p, s, k, d, n in rows]
         less, more = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
         begin, end = (less, more) if mode == "SAME_UPPER" else (more, less)
-    return Window(
-        _pair(size, 1),
-        _pair(positions, 1),
-        _pair(kernel, 1),
-        _pair(strides, 1),
-        _pair(dilations, 1),
-        _pair(begin, 0),
-        _pair(end, 0),
-    )
+    return tuple(map(Axis, size, positions, kernel, strides, dilations, begin, end))
+
+
+def fits(axes: Sequence[Axis]) -> bool:
+    """Whether the window has a place on the input at all."""
+    return all(axis.positions > 0 for axis in axes)
+
+
+def is_point(axes: Sequence[Axis]) -> bool:
+    """Whether each position reads one element, and no padding."""
+    return all(axis.kernel == 1 and axis.begin == 0 and (axis.positions - 1) * axis.stride < axis.size for axis in axes)
+
+
+def window_values(axes: Sequence[Axis]) -> dict[str, int]:
+    """Numbers of one or two axes, as the kernels' arguments name them."""
+    values: dict[str, int] = {}
+    for suffix, first, axis in zip("hw", ("top", "left"), (_ONE, *axes)[-2:], strict=True):
+        values |= {suffix: axis.size, f"o{suffix}": axis.positions, f"k{suffix}": axis.kernel}
+        values |= {f"s{suffix}": axis.stride, f"d{suffix}": axis.dilation, first: axis.begin}
+    return values
+
+
+def spatial(axes: Sequence[Axis]) -> tuple[int, ...]:
+    """Sizes of the output."""
+    return tuple(axis.positions for axis in axes)
+
+
+def flat(x: Tensor) -> Tensor:
+    """[N, C, D, H, W] with channels last as an image for each of N and D."""
+    n, c, d, *rest = x.shape
+    return Tensor(x.dtype, (n * d, c, *rest), channels_last(4), x.memory)
+
+
+def unfold(emitter: Emitter, x: Tensor, axis: Axis, groups: int, fill: int) -> Tensor:
+    """[N, C, D, H, W] as images [N · positions, taps · C, H, W]: what a window along D covers becomes channels.
+
+    The channels of a group stay together, those of the first kernel element first.
+
+    Args:
+        fill: byte of padding.
+    """
+    n, c, _, h, w = x.shape
+    inner, taps = c // groups, axis.kernel
+    source = emitter.ordered(x, channels_last(5))
+    result = emitter.new(x.dtype, (n * axis.positions, taps * c, h, w), channels_last(4))
+    count = result.count * SIZES[x.dtype]
+    emitter.emit("fill", {"y": result}, {"size": 1, "count": count, "value": fill, "high": 0})
+    strides = dict(zip("ncdhw", source.strides, strict=True))
+    to = strides_of((n, axis.positions, h, w, groups, taps, inner), canonical(7))
+    for tap in range(taps):
+        places = axis.inside(tap)
+        if not len(places):
+            continue
+        first = places.start * axis.stride - axis.begin + tap * axis.dilation
+        emitter.move(
+            source,
+            result,
+            (n, len(places), h, w, groups, inner),
+            (strides["n"], axis.stride * strides["d"], strides["h"], strides["w"], inner, 1),
+            (to[0], to[1], to[2], to[3], to[4], to[6]),
+            source_offset=first * strides["d"],
+            target_offset=places.start * to[1] + tap * to[5],
+        )
+    return result
 
 
 def _list(node: ir.Node, name: str, rank: int) -> tuple[int, ...]:
     return tuple(node.attributes.get_ints(name, ())) or (1,) * rank
-
-
-def _pair(values: Sequence[int], first: int) -> tuple[int, int]:
-    """Two axes: those that are there, behind `first`."""
-    height, width = (*(first for _ in range(2 - len(values))), *values)
-    return int(height), int(width)

@@ -48,9 +48,25 @@ def _lives(steps: Sequence[Step], inputs: Sequence[Port], outputs: Sequence[Port
     for number, step in enumerate(steps):
         for buffer in step.buffers():
             lives[buffer] = (lives.get(buffer, (number, number))[0], number)
+    wanted = {port.buffer for port in outputs}
+    for first, last in _loops(steps):
+        for buffer, (begin, end) in lives.items():
+            if begin < first <= end <= last:
+                lives[buffer] = (begin, last)
+            elif first <= begin <= last and (last < end or buffer in wanted):
+                lives[buffer] = (first, end)
     for port in outputs:
         lives[port.buffer] = (lives.get(port.buffer, (len(steps), 0))[0], len(steps))
     return lives
+
+
+def _loops(steps: Sequence[Step]) -> list[tuple[int, int]]:
+    """First and last step of each loop, inner ones before those around them.
+
+    What was there before is read in every trip, and what is wanted behind is added to by every trip.
+    """
+    jumps = [(number, step.values["count"]) for number, step in enumerate(steps) if step.kernel == "jump"]
+    return [(number + 1 + int(str(count)), number) for number, count in jumps if int(str(count)) < 0]
 
 
 def _lowest_gap(others: Sequence[Buffer], size: int) -> int:

@@ -14,7 +14,7 @@ from deepseek_backend_arm.plan.abi import KERNELS, NOWHERE, RANK, Value, kernel_
 __all__ = ["ALIGNMENT", "TYPES", "Buffer", "Constants", "Memory", "Port", "Program", "Step"]
 
 ALIGNMENT = 64
-TYPES = ("float32", "int8", "uint8", "int32", "int64", "bool")
+TYPES = ("float32", "int8", "uint8", "int32", "int64", "bool", "float16")
 """Element types of inputs and outputs; the position is `ds_type` in the runtime."""
 
 

@@ -7,7 +7,7 @@
 
 enum { DS_RANK = 8 };
 
-typedef enum { DS_FLOAT32, DS_INT8, DS_UINT8, DS_INT32, DS_INT64, DS_BOOL, DS_TYPES } ds_type;
+typedef enum { DS_FLOAT32, DS_INT8, DS_UINT8, DS_INT32, DS_INT64, DS_BOOL, DS_FLOAT16, DS_TYPES } ds_type;
 
 /* Instruction sets, by what multiplies int8: smull and sadalp, sdot, smmla. */
 typedef enum { DS_NEON, DS_DOTPROD, DS_I8MM, DS_LEVELS } ds_level;

@@ -16,7 +16,32 @@ DS_INLINE int8_t ds_finish(const ds_gemm *g, int32_t sum, int channel, int row, 
     return addend ? ds_add_codes(g, code, addend[channel]) : (int8_t)code;
 }
 
+/* Real number of a sum, as the IR has it: float32(sum) times the product of the scales. */
+DS_INLINE float ds_finish_real(const ds_gemm *g, int32_t sum, int channel, int row) {
+    uint32_t bias = (uint32_t)g->bias[channel] + (g->row_bias ? (uint32_t)g->row_bias[row] : 0);
+    float real = (float)(int32_t)((uint32_t)sum + bias) * g->scale[channel];
+    if (g->shift) real += g->shift[channel];
+    return real < g->real_low ? g->real_low : real > g->real_high ? g->real_high : real;
+}
+
 #if DS_HAS_NEON
+/* Four channels of one row as real numbers, from sums with the bias of the channels in them. */
+DS_INLINE void ds_put_real(const ds_gemm *g, int32x4_t sum, int channel, int row, float *y) {
+    if (g->row_bias) sum = vaddq_s32(sum, vdupq_n_s32(g->row_bias[row]));
+    float32x4_t real = vmulq_f32(vcvtq_f32_s32(sum), vld1q_f32(g->scale + channel));
+    if (g->shift) real = vaddq_f32(real, vld1q_f32(g->shift + channel));
+    real = vminq_f32(vmaxq_f32(real, vdupq_n_f32(g->real_low)), vdupq_n_f32(g->real_high));
+    float *place = y + (long)row * g->pitch + channel;
+    int left = g->channels - channel;
+    if (left >= 4) {
+        vst1q_f32(place, real);
+    } else {
+        float part[4];
+        vst1q_f32(part, real);
+        memcpy(place, part, (size_t)left * sizeof(float));
+    }
+}
+
 DS_INLINE int32x4_t ds_scaled(int32x4_t sum, float32x4_t scale) {
     return vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), scale));
 }
@@ -70,9 +95,16 @@ DS_INLINE void ds_put8(const ds_gemm *g, int8x8_t codes, int8_t *y, const int8_t
 }
 
 /* `panels` times four channels of one row from its accumulators, bias included, from `channel` on. */
-DS_INLINE void ds_put(const ds_gemm *g, const int32x4_t *sums, int panels, int channel, int row, int8_t *y) {
+DS_INLINE void ds_put(const ds_gemm *g, const int32x4_t *sums, int panels, int channel, int row, void *out) {
     int32x4_t v[4];
     int left = g->channels - channel;
+    int8_t *y = out;
+    if (g->real) {
+#pragma GCC unroll 4
+        for (int p = 0; p < panels; p++)
+            if (4 * p < left) ds_put_real(g, sums[p], channel + 4 * p, row, out);
+        return;
+    }
     long place = (long)row * g->pitch + channel;
     const int8_t *addend = g->addend;
 #pragma GCC unroll 4

@@ -27,7 +27,7 @@ void ds_gemm_order(ds_level level, int8_t *weights, size_t bytes) {
     }
 }
 
-void ds_gemm_run(ds_level level, const ds_gemm *g, const int8_t **rows, int count, int8_t *y) {
+void ds_gemm_run(ds_level level, const ds_gemm *g, const int8_t **rows, int count, void *y) {
     for (int i = count; i < count + 8; i++) rows[i] = rows[count - 1];
     switch (level) {
 #if DS_HAS_NEON

@@ -14,7 +14,7 @@ DS_INLINE int32x4_t quads(int32x4_t sum, int8x16x4_t b, int8x16_t a) {
 }
 
 DS_INLINE void tile(const ds_gemm *g, const int8_t *const *rows, int channel, int mr, int panels, int first, int last,
-                    int8_t *y) {
+                    void *y) {
     int32x4_t sums[MOST_ROWS][4];
     const int8_t *x[MOST_ROWS], *w = ds_panel(g, channel);
     long skip = panels == 4 ? 0 : ds_pitch(g, channel) - 64 * panels, k = -(long)g->depth;
@@ -43,7 +43,7 @@ DS_INLINE void tile(const ds_gemm *g, const int8_t *const *rows, int channel, in
     for (int i = 0; i < mr; i++) ds_put(g, sums[i], panels, channel, first + (i < last ? i : last), y);
 }
 
-DS_INLINE void sweep(const ds_gemm *g, const int8_t *const *rows, int count, int channel, int mr, int panels, int8_t *y) {
+DS_INLINE void sweep(const ds_gemm *g, const int8_t *const *rows, int count, int channel, int mr, int panels, void *y) {
     int first = 0;
     for (; first + mr <= count; first += mr) tile(g, rows + first, channel, mr, panels, first, mr, y);
     int left = count - first;
@@ -51,7 +51,7 @@ DS_INLINE void sweep(const ds_gemm *g, const int8_t *const *rows, int count, int
     else if (left) tile(g, rows + first, channel, mr, panels, first, left - 1, y);
 }
 
-void ds_gemm_dotprod(const ds_gemm *g, const int8_t *const *rows, int count, int8_t *y) {
+void ds_gemm_dotprod(const ds_gemm *g, const int8_t *const *rows, int count, void *y) {
     int channel = 0;
     for (; channel + 12 < g->channels; channel += 16) sweep(g, rows, count, channel, 5, 4, y);
     for (; channel + 4 < g->channels; channel += 8) sweep(g, rows, count, channel, 8, 2, y);

@@ -11,7 +11,7 @@ DS_INLINE int8x16_t halves(int8x16_t a, int8x16_t b, bool high) {
 }
 
 DS_INLINE void tile(const ds_gemm *g, const int8_t *const *rows, int channel, int mr, int panels, int first, int last,
-                    int8_t *y) {
+                    void *y) {
     int32x4_t sums[MR / 2][2][2]; /* pair of rows, panel, pair of channels */
     const int8_t *w = ds_panel(g, channel);
     long pitch = ds_pitch(g, channel);
@@ -58,7 +58,7 @@ DS_INLINE void tile(const ds_gemm *g, const int8_t *const *rows, int channel, in
     }
 }
 
-DS_INLINE void sweep(const ds_gemm *g, const int8_t *const *rows, int count, int channel, int panels, int8_t *y) {
+DS_INLINE void sweep(const ds_gemm *g, const int8_t *const *rows, int count, int channel, int panels, void *y) {
     for (int first = 0; first < count; first += MR) {
         int left = count - first;
         if (left >= MR) tile(g, rows + first, channel, MR, panels, first, MR, y);
@@ -67,7 +67,7 @@ DS_INLINE void sweep(const ds_gemm *g, const int8_t *const *rows, int count, int
     }
 }
 
-void ds_gemm_i8mm(const ds_gemm *g, const int8_t *const *rows, int count, int8_t *y) {
+void ds_gemm_i8mm(const ds_gemm *g, const int8_t *const *rows, int count, void *y) {
     int channel = 0;
     for (; channel + 4 < g->channels; channel += 8) sweep(g, rows, count, channel, 2, y);
     if (channel < g->channels) sweep(g, rows, count, channel, 1, y);

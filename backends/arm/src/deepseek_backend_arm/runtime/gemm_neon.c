@@ -146,11 +146,17 @@ DS_INLINE void put_whole(const ds_gemm *g, const panel *p, const int32x4_t *v, i
     vst1_lane_s32((int32_t *)(void *)(y + g->pitch), words, 1);
 }
 
-DS_INLINE void put(const ds_gemm *g, const panel *p, const sums *s, int first, int last, int mr, int8_t *y) {
+DS_INLINE void put(const ds_gemm *g, const panel *p, const sums *s, int first, int last, int mr, void *out) {
     int32x4_t v[MR + 1];
+    int8_t *y = out;
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++)
         v[i] = vpaddq_s32(vpaddq_s32(s->of[i][0], s->of[i][1]), vpaddq_s32(s->of[i][2], s->of[i][3]));
+    if (g->real) {
+#pragma GCC unroll 8
+        for (int i = 0; i < mr; i++) ds_put_real(g, vaddq_s32(v[i], p->bias), p->channel, first + (i < last ? i : last), out);
+        return;
+    }
     if (mr >= 4 && last == mr && p->size == 4 && !g->row_bias && !g->addend) {
         put_whole(g, p, v, mr, y + (long)first * g->pitch + p->channel);
         return;
@@ -172,14 +178,14 @@ DS_INLINE panel panel_at(const ds_gemm *g, int channel) {
 }
 
 DS_INLINE void rows_at(const ds_gemm *g, const panel *p, const int8_t *const *rows, int first, int last, int mr, int way,
-                       int8_t *y) {
+                       void *y) {
     sums s;
     if (way == TIGHT) by_four(&s, p, rows + first, g->depth, mr);
     else by_two(&s, p, rows + first, g->depth, mr, way == WIDE);
     put(g, p, &s, first, last, mr, y);
 }
 
-DS_INLINE void run(const ds_gemm *g, const int8_t *const *rows, int count, int8_t *y, int mr, int way) {
+DS_INLINE void run(const ds_gemm *g, const int8_t *const *rows, int count, void *y, int mr, int way) {
     for (int channel = 0; channel < g->channels; channel += DS_PANEL) {
         panel p = panel_at(g, channel);
         int first = 0;
@@ -192,7 +198,7 @@ DS_INLINE void run(const ds_gemm *g, const int8_t *const *rows, int count, int8_
     }
 }
 
-void ds_gemm_neon(const ds_gemm *g, const int8_t *const *rows, int count, int8_t *y) {
+void ds_gemm_neon(const ds_gemm *g, const int8_t *const *rows, int count, void *y) {
     if (g->wide) run(g, rows, count, y, MR, WIDE);
     else if (g->tight) run(g, rows, count, y, FOURS, TIGHT);
     else run(g, rows, count, y, MR, PAIRS);
@@ -206,13 +212,14 @@ static int32_t product(const int8_t *x, const int8_t *w, int depth, long pitch) 
     return (int32_t)sum;
 }
 
-void ds_gemm_neon(const ds_gemm *g, const int8_t *const *rows, int count, int8_t *y) {
+void ds_gemm_neon(const ds_gemm *g, const int8_t *const *rows, int count, void *y) {
     for (int row = 0; row < count; row++) {
         size_t place = (size_t)row * (size_t)g->pitch;
         for (int channel = 0; channel < g->channels; channel++) {
             const int8_t *w = ds_panel(g, channel) + channel % DS_PANEL * DS_BLOCK;
             int32_t sum = product(rows[row], w, g->depth, ds_pitch(g, channel));
-            y[place + (size_t)channel] = ds_finish(g, sum, channel, row, g->addend ? g->addend + place : NULL);
+            if (g->real) ((float *)y)[place + (size_t)channel] = ds_finish_real(g, sum, channel, row);
+            else ((int8_t *)y)[place + (size_t)channel] = ds_finish(g, sum, channel, row, g->addend ? g->addend + place : NULL);
         }
     }
 }

@@ -27,6 +27,7 @@ struct ds_context {
     size_t scratch_size; /* of each thread */
     ds_pool *pool;
     ds_level level;
+    int next; /* step that runs behind this one; steps of control flow change it */
 };
 
 typedef void (*ds_task)(ds_context *, const void *arguments, int thread, int begin, int end);
@@ -64,6 +65,9 @@ typedef struct {
     const int8_t *addend; /* rows of codes to be added to the result, or NULL */
     float own_scale, addend_scale, sum_scale;
     int32_t addend_zero, sum_zero, sum_low, sum_high;
+    int32_t real; /* the result is real numbers, `pitch` of them a row: sums times `scale`, which is that of both sides */
+    const float *shift; /* added to them by channel, or NULL */
+    float real_low, real_high; /* bounds of theirs */
 } ds_gemm;
 
 /* Bytes from one block of a panel to the next, and the panel's first block. */
@@ -76,11 +80,11 @@ DS_INLINE const int8_t *ds_panel(const ds_gemm *g, int channel) {
     return g->weights + (size_t)(channel / 16 * 16) * (size_t)g->depth + channel % 16 / 4 * 64;
 }
 
-void ds_gemm_neon(const ds_gemm *g, const int8_t *const *rows, int count, int8_t *y);
-void ds_gemm_dotprod(const ds_gemm *g, const int8_t *const *rows, int count, int8_t *y);
-void ds_gemm_i8mm(const ds_gemm *g, const int8_t *const *rows, int count, int8_t *y);
-/* As the level has it; rows points to `count` rows and room for DS_ROWS more pointers. */
-void ds_gemm_run(ds_level level, const ds_gemm *g, const int8_t **rows, int count, int8_t *y);
+void ds_gemm_neon(const ds_gemm *g, const int8_t *const *rows, int count, void *y);
+void ds_gemm_dotprod(const ds_gemm *g, const int8_t *const *rows, int count, void *y);
+void ds_gemm_i8mm(const ds_gemm *g, const int8_t *const *rows, int count, void *y);
+/* As the level has it; rows points to `count` rows and room for DS_ROWS more pointers. y: codes, or real numbers. */
+void ds_gemm_run(ds_level level, const ds_gemm *g, const int8_t **rows, int count, void *y);
 /* Reorders each 64-byte block of four channels by sixteen codes from the base order to that of a level. */
 void ds_gemm_order(ds_level level, int8_t *weights, size_t bytes);
 

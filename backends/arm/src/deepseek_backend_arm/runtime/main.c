@@ -100,7 +100,7 @@ static int parse(int count, char **words, options *o) {
 }
 
 static void say_tensor(const char *role, const ds_tensor *t) {
-    static const char *const types[DS_TYPES] = {"float32", "int8", "uint8", "int32", "int64", "bool"};
+    static const char *const types[DS_TYPES] = {"float32", "int8", "uint8", "int32", "int64", "bool", "float16"};
     say(role);
     say(t->name);
     say(" ");

@@ -48,11 +48,12 @@ static void pack(const ds_context *context, const ds_matmul_args *a, const int8_
     ds_gemm_order(context->level, space->weights, (size_t)columns * (size_t)depth);
 }
 
-static void product(ds_context *context, const ds_matmul_args *a, const int8_t *x, int8_t *y, const workspace *space) {
+static void product(ds_context *context, const ds_matmul_args *a, const int8_t *x, void *y, const workspace *space) {
     int depth = (a->k + 15) / 16 * 16;
     ds_gemm g = {.weights = space->weights, .bias = space->bias, .scale = space->scale, .row_bias = space->row_bias,
                  .depth = depth, .channels = a->n, .pitch = a->n, .zero = a->zero, .low = a->low, .high = a->high,
-                 .wide = 1};
+                 .wide = 1, .real = a->real, .real_low = a->real_low, .real_high = a->real_high};
+    size_t size = a->real ? sizeof(float) : 1;
     for (int first = 0; first < a->m; first += DS_ROWS) {
         int count = a->m - first < DS_ROWS ? a->m - first : DS_ROWS;
         for (int i = 0; i < count; i++) {
@@ -62,7 +63,7 @@ static void product(ds_context *context, const ds_matmul_args *a, const int8_t *
             space->row_bias[i] = -a->b_zero * sum;
             space->rows[i] = row; /* what it reads past the row meets weights of 0 */
         }
-        ds_gemm_run(context->level, &g, space->rows, count, y + (size_t)first * (size_t)a->n);
+        ds_gemm_run(context->level, &g, space->rows, count, (uint8_t *)y + (size_t)first * (size_t)a->n * size);
     }
 }
 
@@ -70,11 +71,12 @@ static void batches(ds_context *context, const void *arguments, int thread, int 
     const ds_matmul_args *a = arguments;
     workspace space = workspace_of(context, a, thread);
     const int8_t *x = (const int8_t *)ds_at(context, a->a), *b = (const int8_t *)ds_at(context, a->b);
-    int8_t *y = (int8_t *)ds_at(context, a->y);
+    uint8_t *y = ds_at(context, a->y);
+    size_t size = a->real ? sizeof(float) : 1;
     for (int i = begin; i < end; i++) {
         pack(context, a, b + (size_t)i * (size_t)a->b_batch, &space);
-        product(context, a, x + (size_t)i * (size_t)a->m * (size_t)a->k, y + (size_t)i * (size_t)a->m * (size_t)a->n,
-                &space);
+        product(context, a, x + (size_t)i * (size_t)a->m * (size_t)a->k,
+                y + (size_t)i * (size_t)a->m * (size_t)a->n * size, &space);
     }
 }
 

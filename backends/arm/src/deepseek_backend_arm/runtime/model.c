@@ -52,7 +52,10 @@ void *ds_data(const ds_context *context, const ds_tensor *tensor) { return ds_at
 
 void ds_run(ds_context *context) {
     const ds_model *model = context->model;
-    for (int i = 0; i < model->steps_count; i++) model->steps[i].kernel(context, model->steps[i].arguments);
+    for (context->next = 0; context->next < model->steps_count;) {
+        const ds_step *step = &model->steps[context->next++];
+        step->kernel(context, step->arguments);
+    }
 }
 
 void ds_close(ds_context *context) {

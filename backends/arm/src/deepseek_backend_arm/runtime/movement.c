@@ -27,6 +27,7 @@ static void copy_rows(ds_context *context, const void *arguments, int thread, in
         places p = places_of(context, a, row);
         if (dx == 1 && dy == 1) memcpy(p.y, p.x, (size_t)count * (size_t)a->size);
         else if (a->size == 1) MOVE(uint8_t);
+        else if (a->size == 2) MOVE(uint16_t);
         else if (a->size == 4) MOVE(uint32_t);
         else MOVE(uint64_t);
     }
@@ -75,7 +76,9 @@ void ds_fill(ds_context *context, const void *arguments) {
         memset(y, a->value, (size_t)a->count);
         return;
     }
-    for (int i = 0; i < a->count; i++) memcpy(y + (size_t)i * 4, &a->value, 4);
+    for (int i = 0; i < a->count; i++) {
+        for (int part = 0; part < a->size; part += 4) memcpy(y + (size_t)i * (size_t)a->size + part, part ? &a->high : &a->value, a->size < 4 ? (size_t)a->size : 4);
+    }
 }
 
 /* x [outer, axis, inner], indices [count] → y [outer, count, inner]; an index beyond the axis takes its nearest end. */

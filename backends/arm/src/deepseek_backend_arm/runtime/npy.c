@@ -8,7 +8,7 @@
 
 enum { MOST_HEADER = 65536, PREFIX = 128 };
 
-static const char *const descriptions[DS_TYPES] = {"f4", "i1", "u1", "i4", "i8", "b1"};
+static const char *const descriptions[DS_TYPES] = {"f4", "i1", "u1", "i4", "i8", "b1", "f2"};
 
 typedef struct {
     const char *at, *end;
