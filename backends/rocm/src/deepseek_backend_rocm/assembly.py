@@ -16,7 +16,8 @@ class Listing:
 
     Attributes:
         vector, accumulator, scalar: registers of one lane, or of the wavefront.
-        spills: vector and scalar registers that were spilled to memory.
+        spills: vector registers that were spilled to memory. Scalar ones are kept in lanes of vector registers, by
+            instructions that count.
         scratch: bytes of private memory of a lane.
         arguments: bytes of the kernel arguments.
         occupancy: wavefronts of it that a SIMD holds, as far as registers decide.
@@ -47,7 +48,7 @@ def read_assembly(text: str) -> Listing:
         _number(r"\.vgpr_count:\s+(\d+)", text),
         _number(r"\.agpr_count:\s+(\d+)", text),
         _number(r"\.sgpr_count:\s+(\d+)", text),
-        _number(r"\.vgpr_spill_count:\s+(\d+)", text) + _number(r"\.sgpr_spill_count:\s+(\d+)", text),
+        _number(r"\.vgpr_spill_count:\s+(\d+)", text),
         _number(r"\.private_segment_fixed_size:\s+(\d+)", text),
         _number(r"\.kernarg_segment_size:\s+(\d+)", text),
         _number(r"; Occupancy:\s+(\d+)", text),

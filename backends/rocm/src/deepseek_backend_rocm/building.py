@@ -16,7 +16,7 @@ from typing import Any
 
 from deepseek_backend_rocm.assembly import Listing, read_assembly
 from deepseek_backend_rocm.kernels.signatures import SIGNATURES, Variant
-from deepseek_backend_rocm.targets import GPUS
+from deepseek_backend_rocm.targets import ARCHITECTURES, CHECK
 from deepseek_backend_rocm.toolchain import TRITON, require
 from deepseek_core.errors import BackendError, StorageError
 from deepseek_core.selection import cache_folder
@@ -49,7 +49,7 @@ def build(variant: Variant, gpu: str) -> Built:
     """Compile a variant, or take it from the cache.
 
     Args:
-        gpu: a name in `targets.GPUS`.
+        gpu: a name in `targets.ARCHITECTURES`.
 
     Raises:
         BackendError: Triton is missing or cannot compile the variant.
@@ -70,11 +70,16 @@ def _build(variant: Variant, gpu: str, folder: Path) -> Built:
 
 
 @cache
-def sources() -> str:
-    """One name for this Triton and these kernels: other code is another folder of the cache."""
-    digest = hashlib.sha256(TRITON.encode())
-    for path in sorted((Path(__file__).parent / "kernels").glob("*.py")):
-        digest.update(path.read_bytes())
+def sources(*more: str) -> str:
+    """One name for this Triton and these kernels: other code is another folder of the cache.
+
+    Args:
+        more: patterns of other sources in this package that matter.
+    """
+    digest, here = hashlib.sha256(TRITON.encode()), Path(__file__).parent
+    for pattern in ("kernels/*.py", "assembly.py", *more):
+        for path in sorted(here.glob(pattern)):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -83,19 +88,24 @@ def _compile(variant: Variant, gpu: str) -> Built:
     import triton
     from triton.backends.compiler import GPUTarget
 
-    wave = GPUS[gpu].wave
+    wave = ARCHITECTURES[gpu].wave
+    target = GPUTarget("cuda", 90, wave) if gpu == CHECK.name else GPUTarget("hip", gpu, wave)
     options: dict[str, Any] = {"num_warps": variant.warps, "num_stages": variant.stages, "enable_fp_fusion": False}
-    if variant.instruction:
+    if variant.instruction and gpu != CHECK.name:
         options["matrix_instr_nonkdim"] = variant.instruction
     try:
         with _quiet_cache():
-            compiled = triton.compile(_source(variant), target=GPUTarget("hip", gpu, wave), options=options)
+            compiled = triton.compile(_source(variant), target=target, options=options)
     except Exception as error:  # whatever a compiler of this size raises: its message is all there is to say
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise BackendError(f"Triton cannot compile {variant.name} for {gpu}: {reason}", fix="report this") from error
     metadata = compiled.metadata
+    size = SIGNATURES[variant.kernel].size
+    if gpu == CHECK.name:
+        listing = Listing(0, 0, 0, 0, 0, size, 0, {}, {})
+        return Built(variant, compiled.asm["cubin"], metadata.name, variant.warps * wave, metadata.shared, listing)
     listing = read_assembly(compiled.asm["amdgcn"])
-    if listing.arguments != SIGNATURES[variant.kernel].size:
+    if listing.arguments != size:
         raise BackendError(
             f"{variant.name} takes {listing.arguments} bytes of arguments on {gpu}", fix=f"install triton {TRITON}"
         )

@@ -16,7 +16,7 @@ from deepseek_backend_rocm.plan.steps import Place, Plan
 from deepseek_backend_rocm.program import Image, Port, Program
 from deepseek_backend_rocm.selection.choose import Choice, Chooser
 from deepseek_backend_rocm.settings import Settings
-from deepseek_backend_rocm.targets import GPUS
+from deepseek_backend_rocm.targets import ARCHITECTURES
 from deepseek_backend_rocm.toolchain import TRITON, require
 from deepseek_core import Artifact, CompileOptions, QuantizedModel, Target
 from deepseek_core.errors import BackendError
@@ -68,7 +68,7 @@ def plan(model: QuantizedModel, target: Target, options: CompileOptions) -> Plan
 
 
 def _choices(planned: Plan, architecture: str, options: CompileOptions) -> list[Choice]:
-    chooser, choices = Chooser(GPUS[architecture]), []
+    chooser, choices = Chooser(ARCHITECTURES[architecture]), []
     for number, step in enumerate(planned.steps):
         options.progress(f"rocm: kernels for {architecture}", number / len(planned.steps))
         choices.append(chooser.choose(step))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deepseek_backend_rocm.targets import GPUS
+from deepseek_backend_rocm.targets import ARCHITECTURES, GPUS
 from deepseek_core import CompileOptions, Target
 from deepseek_core.errors import ConfigError
 
@@ -32,7 +32,7 @@ class Settings:
             if name != "architectures":
                 raise ConfigError(f"the rocm backend has no option '{name}'", fix="it has: architectures")
         others = [name for name in options.extra.get("architectures", "").split("+") if name]
-        unknown = next((name for name in others if name not in GPUS), None)
+        unknown = next((name for name in others if name not in ARCHITECTURES), None)
         if unknown is not None:
             raise ConfigError(f"rocm.architectures has '{unknown}'", fix=f"join some of {', '.join(GPUS)} by +")
         return cls(tuple(dict.fromkeys((target.device, *others))))

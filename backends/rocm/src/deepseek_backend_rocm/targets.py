@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from deepseek_core import Target
 from deepseek_core.errors import TargetError
 
-__all__ = ["GPUS", "TARGETS", "Gpu", "gpu_of"]
+__all__ = ["ARCHITECTURES", "CHECK", "GPUS", "TARGETS", "Gpu", "gpu_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,12 @@ GPUS = {
 }
 """By the device's name in a target. Figures: data sheets and architecture white papers of the cards; instruction set
 documents for registers, waves and LDS."""
+
+CHECK = Gpu("sm_90", "NVIDIA H100", 32, "", 132, 1.755e9, 4096, 3.35e12, 4, 65536, 255, 16, 233472, 232448)
+"""Kernels compiled for an NVIDIA GPU check their logic on silicon where no AMD GPU is; it is no target."""
+
+ARCHITECTURES = {**GPUS, CHECK.name: CHECK}
+"""Everything that an artifact may hold code for."""
 
 TARGETS = tuple(Target("rocm", name) for name in GPUS)
 

@@ -1,4 +1,4 @@
-"""An image as C: tables of ports, kernels and launches. Constants, code objects and arguments lie beside it as bytes."""
+"""An image as C: tables of ports, kernels and launches; constants, code objects and arguments are bytes beside it."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def reduce_real(x, y, rows, count, OP: tl.constexpr, BM: tl.constexpr, BLOCK: tl
             real = real * real
         total += tl.sum(real, 1)
     if OP == "ReduceMean":
-        total = tl.div_rn(total, tl.zeros_like(total) + count.to(tl.float32))
+        total = tl.div_rn(total, tl.zeros_like(total) + count * 1.0)
     elif OP == "ReduceL2":
         total = tl.sqrt_rn(total)
     tl.store(y + row, total, mask=row < rows)
@@ -116,7 +116,7 @@ def layer_norm_real(x, gain, shift, y, rows, count, epsilon, BM: tl.constexpr, B
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     column = tl.arange(0, BLOCK)
     places = row[:, None] * count + column[None, :]
-    parts = tl.zeros((BM,), dtype=tl.float32) + count.to(tl.float32)
+    parts = tl.zeros((BM,), dtype=tl.float32) + count * 1.0
     total = tl.zeros((BM,), dtype=tl.float32)
     for first in range(0, count, BLOCK):
         mask = (row < rows)[:, None] & (first + column < count)[None, :]

@@ -19,7 +19,7 @@ def mean(x, y, rows, count, x_zero, zero, x_scale, y_scale, BM: tl.constexpr, BL
         codes = tl.load(x + row[:, None] * count + first + column[None, :], mask=mask, other=0).to(tl.int32)
         total += tl.sum(tl.where(mask, codes - x_zero, 0), 1)
     real = total.to(tl.float32) * x_scale
-    parts = tl.zeros_like(real) + count.to(tl.float32)
+    parts = tl.zeros_like(real) + count * 1.0
     ratio = tl.div_rn(tl.div_rn(real, parts), tl.zeros_like(real) + y_scale)
     tl.store(y + row, codes_of(ratio, zero, -128, 127).to(tl.int8), mask=row < rows)
 
@@ -62,7 +62,7 @@ def layer_norm(
         mask = (row < rows)[:, None] & (first + column < count)[None, :]
         codes = tl.load(x + places + first, mask=mask, other=0).to(tl.int32)
         total += tl.sum(tl.where(mask, codes - x_zero, 0), 1)
-    parts = tl.zeros((BM,), dtype=tl.float32) + count.to(tl.float32)
+    parts = tl.zeros((BM,), dtype=tl.float32) + count * 1.0
     middle = tl.div_rn(total.to(tl.float32) * x_scale, parts)
     squares = tl.zeros((BM,), dtype=tl.float32)
     for first in range(0, count, BLOCK):

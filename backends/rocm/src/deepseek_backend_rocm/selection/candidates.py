@@ -8,7 +8,7 @@ from math import gcd
 
 from deepseek_backend_rocm.kernels.signatures import Variant
 from deepseek_backend_rocm.plan.steps import Step
-from deepseek_backend_rocm.targets import Gpu
+from deepseek_backend_rocm.targets import CHECK, Gpu
 
 __all__ = ["Tile", "candidates", "grid_of", "tiles_of"]
 
@@ -75,6 +75,7 @@ _DOTS = (
     Tile(64, 64, 32, 4),
     Tile(64, 64, 32, 8),
 )
+_CHECKED = (Tile(32, 32, 32, 1), Tile(64, 64, 64, 4, stages=3), Tile(128, 128, 64, 8, stages=3))
 _ROWS = ("layer_norm", "layer_norm_real", "mean", "reduce_real", "softmax", "softmax_real")
 _SMALL = 4096
 """Elements up to which a workgroup is one wavefront: there is too little for more."""
@@ -82,6 +83,8 @@ _SMALL = 4096
 
 def tiles_of(gpu: Gpu) -> tuple[Tile, ...]:
     """Tiles worth a try on a GPU, smallest first. Without matrix cores accumulators are in every lane's registers."""
+    if gpu is CHECK:
+        return _CHECKED
     if gpu.matrix == "v_dot4":
         return _DOTS
     return _CDNA if gpu.wave == 64 else _RDNA

@@ -10,7 +10,7 @@ from deepseek_backend_rocm.kernels.signatures import Variant
 from deepseek_backend_rocm.plan.steps import Step
 from deepseek_backend_rocm.selection.candidates import candidates, grid_of
 from deepseek_backend_rocm.selection.model import cost_of, problem_of
-from deepseek_backend_rocm.targets import Gpu
+from deepseek_backend_rocm.targets import CHECK, Gpu
 from deepseek_core.errors import BackendError
 from deepseek_core.selection import TuningCache, cache_folder
 
@@ -45,7 +45,7 @@ class Chooser:
     def __init__(self, gpu: Gpu, timer: Timer | None = None, device: str = "") -> None:
         self._gpu, self._timer = gpu, timer
         self._basis = "analytic" if timer is None else "measured"
-        self._context = f"{gpu.name} {device or 'model'} {sources()}"
+        self._context = f"{gpu.name} {device or 'model'} {sources('selection/*.py', 'targets.py')}"
         self._cache = TuningCache(cache_folder() / "rocm-tuning.json")
 
     def choose(self, step: Step) -> Choice:
@@ -60,7 +60,9 @@ class Chooser:
         names = {variant.name: variant for variant in found}
         if known and (best := min(known, key=lambda name: known[name])) in names:
             return Choice(build(names[best], self._gpu.name), known[best], self._basis)
-        built = self._allowed(step, found)
+        built = self._allowed(step, found) or self._allowed(step, candidates(step, self._gpu)[len(found) :])
+        if not built:
+            raise BackendError(self._refusal(step), fix="place it on another target")
         seconds = [self._seconds(step, one, alone=len(found) == 1) for one in built]
         if len(found) > 1:
             self._cache.put(self._context, signature, {b.variant.name: s for b, s in zip(built, seconds, strict=True)})
@@ -72,14 +74,14 @@ class Chooser:
         self._cache.save()
 
     def _allowed(self, step: Step, found: Sequence[Variant]) -> list[Built]:
-        built = [build(variant, self._gpu.name) for variant in found]
-        problems = [problem_of(one, self._gpu) for one in built]
-        kept = [one for one, problem in zip(built, problems, strict=True) if problem is None]
-        if not kept:
-            raise BackendError(
-                f"no kernel fits '{step.unit}' on {self._gpu.name}: {problems[-1]}", fix="place it on another target"
-            )
-        return kept
+        """Those that may run, compiled."""
+        built = (build(variant, self._gpu.name) for variant in found)
+        return [one for one in built if problem_of(one, self._gpu) is None]
+
+    def _refusal(self, step: Step) -> str:
+        (first, *_) = candidates(step, self._gpu)
+        reason = problem_of(build(first, self._gpu.name), self._gpu)
+        return f"no kernel fits '{step.unit}' on {self._gpu.name}: {reason}"
 
     def _seconds(self, step: Step, built: Built, *, alone: bool) -> float:
         if self._timer is None or alone:
@@ -90,9 +92,9 @@ class Chooser:
 def shortlist(step: Step, gpu: Gpu) -> list[Variant]:
     """Candidates worth compiling, the most promising first: one where there is little to win."""
     found = candidates(step, gpu)
-    if step.macs <= _ONE_TILE:
+    if step.macs <= _ONE_TILE or len(found) == 1:
         return found[:1]
-    return sorted(found, key=lambda variant: _promise(step, variant, gpu))[:_COMPILED]
+    return sorted(found, key=lambda variant: _promise(step, variant, gpu))[: 1 if gpu is CHECK else _COMPILED]
 
 
 def signature_of(step: Step) -> str:
