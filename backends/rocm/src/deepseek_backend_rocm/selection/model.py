@@ -68,7 +68,7 @@ def problem_of(built: Built, gpu: Gpu) -> str | None:
         return f"it spills {built.listing.spills} registers"
     if built.shared > gpu.group_lds:
         return f"it needs {built.shared:,} bytes of LDS; a workgroup has {gpu.group_lds:,}"
-    if built.variant.kernel in ("conv", "matmul") and not matrix_count(built.listing, gpu):
+    if gpu.matrix and built.variant.kernel in ("conv", "matmul") and not matrix_count(built.listing, gpu):
         return f"it has no {gpu.matrix} instruction"
     if not _groups_per_unit(built, gpu):
         return "a compute unit cannot hold one workgroup of it"
