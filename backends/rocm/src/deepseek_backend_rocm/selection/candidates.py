@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 
 from deepseek_backend_rocm.kernels.signatures import Variant
@@ -168,7 +168,9 @@ def _convolutions(step: Step, gpu: Gpu) -> Iterator[Variant]:
         hints += [("y_row", multiple), ("n", multiple)]
     for tile in _sensible(gpu, step.integer("rows"), step.integer("n"), depth):
         even = not by_table and inner % tile.depth == 0
-        yield _tiled(step, tile, tuple(hints), EVEN=even)
+        # Elements loaded one by one, each under a mask of its own, are too many for one wavefront's registers.
+        fewest = 1 if ("c", 16) in hints or step.constants["MODE"] == 0 else 2
+        yield _tiled(step, replace(tile, warps=max(tile.warps, fewest)), tuple(hints), EVEN=even)
 
 
 def _products(step: Step, gpu: Gpu) -> Iterator[Variant]:

@@ -52,7 +52,7 @@ def _write_lane(inst: Instruction, architecture: Architecture) -> Step:
         lanes = np.broadcast_to(lane(waves) % np.uint32(waves.lanes), waves.count)
         waves.v[index][which, lanes[which]] = np.broadcast_to(x(waves), waves.count)[which]
 
-    return step(run, [target], [*inst.operands[1:], target])
+    return step(run, [target], inst.operands[1:])
 
 
 @register("v_mbcnt_lo_u32_b32", "v_mbcnt_hi_u32_b32")
