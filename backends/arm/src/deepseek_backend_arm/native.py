@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_arm.container import Container
+from deepseek_backend_arm.server import STATUS
 from deepseek_core.errors import BackendError
 
 __all__ = ["Library", "library_for"]
@@ -53,7 +54,9 @@ class Library:
             container, loaded = self._loaded[slot]
             for place, array in zip(container.inputs, feeds, strict=True):
                 ctypes.memmove(self._library.ds_bytes(loaded, place.place, place.bytes), array.tobytes(), place.bytes)
-            self._library.ds_execute(loaded)
+            status = self._library.ds_execute(loaded)
+            if status != _OK:
+                raise BackendError(f"the ARM runtime refuses: {STATUS[status]}", fix="feed other inputs")
             return [
                 np.frombuffer(
                     bytearray(ctypes.string_at(self._library.ds_bytes(loaded, place.place, place.bytes), place.bytes)),

@@ -17,14 +17,16 @@ from numpy.typing import NDArray
 from deepseek_backend_arm.container import Container
 from deepseek_core.errors import BackendError
 
-__all__ = ["Server", "server_for"]
+__all__ = ["STATUS", "Server", "server_for"]
 
 _LOAD, _RUN, _FREE = 1, 2, 3
 _SLOTS = 4096
-_STATUS = {
+_FAILED = 4
+STATUS = {
     1: "the program names kernels that the runtime does not have",
     2: "there is not enough memory for the program",
     3: "the CPU lacks an instruction set that the program needs",
+    4: "the inputs lead to a branch that their shapes rule out",
 }
 
 
@@ -118,9 +120,9 @@ class Server:
             raise self._dead() from None
         (status,) = struct.unpack("<i", self._take(4))
         if status:
-            raise BackendError(
-                f"the ARM runtime refuses: {_STATUS.get(status, f'status {status}')}", fix="compile the model again"
-            )
+            fix = "feed other inputs" if status == _FAILED else "compile the model again"
+            said = STATUS.get(status, f"status {status}")
+            raise BackendError(f"the ARM runtime refuses: {said}", fix=fix)
 
     def _take(self, size: int) -> bytes:
         data = self._pipes()[1].read(size)

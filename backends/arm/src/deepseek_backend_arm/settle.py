@@ -13,7 +13,7 @@ from deepseek_core import QuantizedModel
 from deepseek_core.ir import subgraphs, with_input_shapes
 from deepseek_core.passes import Pass
 
-__all__ = ["Settle", "settled"]
+__all__ = ["Settle", "is_closed", "settled"]
 
 _LEFT = frozenset(
     ("QuantizeLinear", "DequantizeLinear", "If", "Loop", "Scan", "RandomNormal", "RandomUniform", "Bernoulli")
@@ -23,6 +23,7 @@ _GROWS = 2**16
 """Elements that a constant may have more than what it is made of."""
 _SMALL = 1024
 """Bytes of a constant that may be a shape."""
+_CLOSED = "deepseek_backend_arm.closed"
 _ROUNDS = 8
 """Shapes make constants, and constants make shapes: as often at most."""
 
@@ -40,13 +41,16 @@ class Settle(Pass):
 def settled(model: QuantizedModel) -> QuantizedModel:
     """The model itself where nothing is to be settled, else a copy with fewer nodes and more shapes."""
     for _ in range(_ROUNDS):
-        if not any(_constant_results(node) or _taken(node) for node in _nodes(model.graph)):
+        follows = any(_constant_results(node) or _taken(node) for node in _nodes(model.graph))
+        if not follows and not any(_ruled_out(node, model.opset) for node in model.graph):
             break
         model = model.clone()
         _bring_home(model.graph)
-        for node in list(_nodes(model.graph)):
-            if node.graph is not None and not _fold(node):
+        for node in list(_nodes(model.graph)) if follows else ():
+            if node.graph is not None and not _fold(node, model.opset):
                 _inline(node)
+        for node in () if follows else model.graph:
+            _close(node, model.opset)
         model = with_input_shapes(model, {})
     return _without_loose_ends(model)
 
@@ -110,18 +114,18 @@ def _constant_results(node: ir.Node) -> bool:
     return bool(node.inputs) and all(value is None or value.const_value is not None for value in node.inputs)
 
 
-def _fold(node: ir.Node) -> bool:
+def _fold(node: ir.Node, opset: int) -> bool:
     """Replace a node by its results, as initializers of its graph."""
     if not _constant_results(node):
         return False
-    results = _evaluated(node)
+    results = _evaluated(node, opset)
     made = sum(array.size for array in results)
     if made > _GROWS + sum(value.const_value.size for value in node.inputs if value and value.const_value):
         return False
     owner = _home(node)
     for value, array in zip(node.outputs, results, strict=False):
         name = value.name or ""
-        tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+        tensor = ir.tensor(array, name=name)
         kind = ir.TensorType(tensor.dtype)
         constant = ir.Value(name=name, type=kind, shape=ir.Shape(array.shape), const_value=tensor)
         value.replace_all_uses_with(constant)
@@ -130,7 +134,7 @@ def _fold(node: ir.Node) -> bool:
     return True
 
 
-def _evaluated(node: ir.Node) -> Sequence[NDArray[Any]]:
+def _evaluated(node: ir.Node, opset: int) -> Sequence[NDArray[Any]]:
     if node.op_type in ("Shape", "Size"):
         return [_of_shape(node)]
     import onnx
@@ -144,8 +148,7 @@ def _evaluated(node: ir.Node) -> Sequence[NDArray[Any]]:
     ]
     outputs = [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in names if name]
     graph = onnx.helper.make_graph([ir.serde.serialize_node(node)], "one", inputs, outputs)
-    version = node.graph.opset_imports.get("", 21) if node.graph is not None else 21
-    imports = [onnx.helper.make_opsetid("", version)]
+    imports = [onnx.helper.make_opsetid("", opset)]
     found = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=imports)).run(None, given)
     return [np.asarray(array) for array in found]
 
@@ -198,3 +201,72 @@ def _give(owner: ir.Graph, node: ir.Node, value: ir.Value, result: ir.Value) -> 
     owner.insert_before(node, same)
     value.replace_all_uses_with(same.outputs[0], replace_graph_outputs=True)
     value.name, same.outputs[0].name = f"{name}_", name
+
+
+def is_closed(branch: ir.Graph) -> bool:
+    """Whether shapes rule a branch out: taking it is an error of the caller."""
+    return branch.metadata_props.get(_CLOSED) == "yes"
+
+
+def _ruled_out(node: ir.Node, opset: int) -> tuple[ir.Graph, ir.Graph] | None:
+    """The branch of an If that cannot run on these shapes, and the one that can."""
+    if node.op_type != "If" or any(v.shape is not None and v.shape.is_static() for v in node.outputs):
+        return None
+    branches = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
+    wrong = [branch for branch in branches if any(_contradicts(inner, opset) for inner in branch)]
+    right = [branch for branch in branches if branch not in wrong and _gives_known_shapes(branch)]
+    return (wrong[0], right[0]) if len(wrong) == len(right) == 1 else None
+
+
+def _gives_known_shapes(branch: ir.Graph) -> bool:
+    return all(v.shape is not None and v.shape.is_static() and v.dtype is not None for v in branch.outputs)
+
+
+def _contradicts(node: ir.Node, opset: int) -> bool:
+    """Whether a node refuses inputs of these shapes, all of them known."""
+    import onnx
+
+    given = [value for value in node.inputs if value is not None]
+    if node.domain or node.op_type in _LEFT or any(v.type is None or v.shape is None for v in given):
+        return False
+    if not all(value.shape.is_static() for value in given if value.shape is not None):
+        return False
+    types = {value.name or "": ir.serde.serialize_value(value).type for value in given}
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, "")
+        onnx.shape_inference.infer_node_outputs(schema, ir.serde.serialize_node(node), types)
+    except onnx.shape_inference.InferenceError:
+        return True
+    except onnx.defs.SchemaError:
+        return False
+    return False
+
+
+def _close(node: ir.Node, opset: int) -> None:
+    """Let a branch that is ruled out give zeros of the other's shapes, and say so of it."""
+    found = _ruled_out(node, opset)
+    if found is None:
+        return
+    branch, other = found
+    results = [_zeros(branch, value) for value in other.outputs]
+    branch.outputs.clear()
+    for inner in reversed(list(branch)):
+        branch.remove(inner)
+    branch.extend(results)
+    branch.outputs.extend(result.outputs[0] for result in results)
+    branch.metadata_props[_CLOSED] = "yes"
+
+
+def _zeros(branch: ir.Graph, like: ir.Value) -> ir.Node:
+    """A node that gives zeros."""
+    assert like.shape is not None
+    assert like.dtype is not None
+    sizes = tuple(size for size in like.shape if isinstance(size, int))
+    name = f"{like.name}_closed"
+    tensor = ir.tensor(np.zeros(sizes, like.dtype.numpy()), name=f"{name}_zeros")
+    kind = ir.TensorType(like.dtype)
+    constant = ir.Value(name=tensor.name, type=kind, shape=ir.Shape(sizes), const_value=tensor)
+    branch.register_initializer(constant)
+    node = ir.Node("", "Identity", [constant], outputs=[ir.Value(name=name, type=kind, shape=ir.Shape(sizes))])
+    node.name = name
+    return node

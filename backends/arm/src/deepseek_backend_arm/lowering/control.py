@@ -10,10 +10,13 @@ import onnx_ir as ir
 from deepseek_backend_arm.lowering.emitter import Emitter, dtype_of, static_shape
 from deepseek_backend_arm.lowering.moves import filled
 from deepseek_backend_arm.lowering.tensor import SIZES, Tensor, canonical
+from deepseek_backend_arm.settle import is_closed
 from deepseek_core import Unit
 
 __all__ = ["CONTROL", "control_problem"]
 
+_IMPOSSIBLE = 1
+"""A branch was taken that the shapes of the inputs rule out."""
 Body = Callable[[ir.Graph], None]
 """Lowers the units of a body."""
 
@@ -47,6 +50,9 @@ def _if(unit: Unit, emitter: Emitter, body: Body) -> None:
 
 
 def _branch(emitter: Emitter, graph: ir.Graph, results: Sequence[Tensor], body: Body) -> None:
+    if is_closed(graph):
+        emitter.step("fail", {}, {"code": _IMPOSSIBLE})
+        return
     with emitter.branch():
         body(graph)
         for value, result in zip(graph.outputs, results, strict=True):

@@ -81,7 +81,7 @@ class Piece:
 
     def constant(self, array: NDArray[Any]) -> Tensor:
         """A constant tensor."""
-        return self.emitter.constant(np.ascontiguousarray(array))
+        return self.emitter.constant(array)
 
 
 Lowering = Callable[[Piece], Sequence[Tensor]]

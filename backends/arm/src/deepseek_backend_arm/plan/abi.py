@@ -146,6 +146,7 @@ KERNELS = {
         _kernel("recurrent", "x r r2 bias h c y", "kind steps batch hidden gates directions direction reverse"),
         _kernel("branch", "c", "count"),
         _kernel("jump", "", "count"),
+        _kernel("fail", "", "code"),
         _kernel("trip", "y limit c", "count"),
         _kernel("slot", "x trip y", "size outer axis inner reverse puts"),
     )

@@ -14,6 +14,13 @@ void ds_jump(ds_context *context, const void *arguments) {
     context->next += a->count;
 }
 
+/* Ends the run: what was asked for cannot be computed. */
+void ds_fail(ds_context *context, const void *arguments) {
+    const ds_fail_args *a = arguments;
+    context->failure = a->code;
+    context->next = context->model->steps_count;
+}
+
 static int64_t number_at(const ds_context *context, int32_t place) {
     int64_t number;
     memcpy(&number, ds_at(context, place), sizeof number);

@@ -12,6 +12,8 @@ typedef enum { DS_FLOAT32, DS_INT8, DS_UINT8, DS_INT32, DS_INT64, DS_BOOL, DS_FL
 /* Instruction sets, by what multiplies int8: smull and sadalp, sdot, smmla. */
 typedef enum { DS_NEON, DS_DOTPROD, DS_I8MM, DS_LEVELS } ds_level;
 
+enum { DS_IMPOSSIBLE = 1 };
+
 typedef struct ds_context ds_context;
 
 typedef void (*ds_kernel)(ds_context *, const void *arguments);
@@ -59,7 +61,8 @@ const char *ds_level_name(ds_level level);
 /* NULL when memory or threads are short, or the CPU lacks what the model needs. A model is opened once per process. */
 ds_context *ds_open(const ds_model *model, int threads);
 void *ds_data(const ds_context *context, const ds_tensor *tensor);
-void ds_run(ds_context *context);
+/* 0, or DS_IMPOSSIBLE: the inputs led to a branch that their shapes rule out, and the outputs mean nothing. */
+int ds_run(ds_context *context);
 void ds_close(ds_context *context);
 
 #endif

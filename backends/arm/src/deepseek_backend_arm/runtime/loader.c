@@ -93,7 +93,7 @@ void *ds_bytes(const ds_loaded *l, int32_t place, int32_t size) {
     return ds_at(l->context, place);
 }
 
-void ds_execute(ds_loaded *loaded) { ds_run(loaded->context); }
+int ds_execute(ds_loaded *loaded) { return ds_run(loaded->context) == 0 ? DS_OK : DS_FAILED; }
 
 void ds_unload(ds_loaded *l) {
     if (l == NULL) return;

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DS_OK, DS_BAD_PROGRAM, DS_NO_MEMORY, DS_NO_LEVEL };
+enum { DS_OK, DS_BAD_PROGRAM, DS_NO_MEMORY, DS_NO_LEVEL, DS_FAILED };
 
 /* Sizes of a program. The body has the packs (offset, bytes), the steps (kernel, its arguments), and the constants. */
 typedef struct {
@@ -20,7 +20,8 @@ int64_t ds_body_size(const ds_sizes *sizes);
 int ds_load(ds_loaded **loaded, const ds_sizes *sizes, const void *body);
 /* Bytes at a place of the arena, NULL when they lie outside. */
 void *ds_bytes(const ds_loaded *loaded, int32_t place, int32_t size);
-void ds_execute(ds_loaded *loaded);
+/* A status: DS_OK or DS_FAILED. */
+int ds_execute(ds_loaded *loaded);
 void ds_unload(ds_loaded *loaded);
 
 #endif

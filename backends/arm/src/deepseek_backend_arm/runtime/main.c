@@ -215,8 +215,8 @@ int main(int count, char **words) {
     if (context == NULL) return fail(FAILED, "there is not enough memory", "");
     code = read_inputs(&o, context);
     if (code == 0) {
-        ds_run(context);
-        code = write_outputs(&o, context);
+        if (ds_run(context) != 0) code = fail(FAILED, "the inputs lead to a branch that their shapes rule out", "");
+        else code = write_outputs(&o, context);
     }
     if (code == 0 && o.runs) bench(&o, context);
     ds_close(context);

@@ -50,12 +50,14 @@ ds_context *ds_open(const ds_model *model, int threads) {
 
 void *ds_data(const ds_context *context, const ds_tensor *tensor) { return ds_at(context, tensor->place); }
 
-void ds_run(ds_context *context) {
+int ds_run(ds_context *context) {
     const ds_model *model = context->model;
+    context->failure = 0;
     for (context->next = 0; context->next < model->steps_count;) {
         const ds_step *step = &model->steps[context->next++];
         step->kernel(context, step->arguments);
     }
+    return context->failure;
 }
 
 void ds_close(ds_context *context) {

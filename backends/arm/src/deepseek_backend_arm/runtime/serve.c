@@ -42,13 +42,13 @@ static void run(ds_loaded *loaded) {
         if (data == NULL) exit(1);
         take(data, (size_t)piece[1]);
     }
-    ds_execute(loaded);
-    answer(DS_OK);
+    int status = ds_execute(loaded);
+    answer(status);
     for (int i = 0; i < counts[1]; i++) {
         take(piece, sizeof piece);
         const void *data = ds_bytes(loaded, piece[0], piece[1]);
         if (data == NULL) exit(1);
-        fwrite(data, 1, (size_t)piece[1], stdout);
+        if (status == DS_OK) fwrite(data, 1, (size_t)piece[1], stdout);
     }
 }
 
