@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from deepseek_backend_arm.emulator import find_qemu
+from deepseek_backend_arm.server import Server
+from deepseek_backend_arm.sources import LIBRARY, sources
 from deepseek_backend_arm.toolchain import installed
 from deepseek_core import CalibratorSpec, CompileOptions, QuantizedModel, discover
 from deepseek_core.pipeline import quantize
@@ -111,8 +115,34 @@ def run_image(image):
 
 
 @pytest.fixture(scope="session")
+def portable(native_compiler) -> Iterator[Server]:
+    """The portable kernels in a process under sanitizers."""
+    checks = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    server = Server([str(_built("serve", (*LIBRARY, "serve"), *checks))])
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def built(native_compiler) -> Callable[..., Path]:
+    """Builds a program or library of some of the sources, of portable kernels."""
+    return _built
+
+
+@pytest.fixture(scope="session")
 def native_compiler() -> str:
     found = shutil.which("gcc")
     if found is None:
         pytest.skip("no C compiler for this machine")
     return found
+
+
+def _built(name: str, parts: tuple[str, ...], *flags: str) -> Path:
+    """A program or library of some of the sources."""
+    folder = Path(tempfile.mkdtemp())
+    for file, text in sources().items():
+        (folder / file).write_text(text)
+    files = [f"{part}.c" for part in parts]
+    base = ["gcc", "-std=gnu11", "-O1", "-ffp-contract=off", "-DDS_PORTABLE", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([*base, *flags, *files, "-o", name, "-lm", "-lpthread"], cwd=folder, check=True)
+    return folder / name

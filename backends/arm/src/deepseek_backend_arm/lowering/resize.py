@@ -97,7 +97,8 @@ def _coordinates(piece: Piece, axis: int, size: int, length: int, scale: float) 
     i = np.arange(size, dtype=np.float64)
     mode = piece.node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
     if mode == "align_corners":
-        return i * (length - 1) / (size - 1) if size > 1 else i * 0
+        whole = scale * length  # not rounded, where scales are given
+        return i * (length - 1) / (whole - 1) if whole != 1 else i * 0
     if mode == "asymmetric":
         return i / scale
     if mode == "tf_crop_and_resize":

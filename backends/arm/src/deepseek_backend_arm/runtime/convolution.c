@@ -2,6 +2,8 @@
 #include "args.h"
 #include "window.h"
 
+enum { SLAB = 4 * DS_PANEL, GRAIN = 6 };
+
 typedef struct {
     const int8_t **rows;
     uint8_t *columns; /* DS_ROWS rows of `depth` codes */
@@ -31,26 +33,62 @@ static ds_gemm product(const ds_context *context, const ds_conv_args *a, int gro
     };
 }
 
-static void positions(ds_context *context, const void *arguments, int thread, int begin, int end) {
-    const ds_conv_args *a = arguments;
+/* The channels from `begin`, which starts a slab, up to `end`. */
+static ds_gemm narrowed(ds_gemm g, int begin, int end) {
+    g.weights += (size_t)begin * (size_t)g.depth;
+    g.bias += begin;
+    g.scale += begin;
+    g.channels = end - begin;
+    if (g.tight != NULL) g.tight += (size_t)(begin / DS_PANEL) * (size_t)(g.depth / 32);
+    if (g.addend != NULL) g.addend += begin;
+    if (g.shift != NULL) g.shift += begin;
+    return g;
+}
+
+typedef struct {
+    int begin, end;
+} range;
+
+static void multiply(ds_context *context, const ds_conv_args *a, int thread, range positions, range channels) {
     workspace space = workspace_of(context, thread);
     const ds_window window = DS_WINDOW_OF(a, 1, a->groups, a->x_zero);
     const uint8_t *x = ds_at(context, a->x);
     uint8_t *y = ds_at(context, a->y);
-    for (int first = begin; first < end; first += DS_ROWS) {
-        int count = end - first < DS_ROWS ? end - first : DS_ROWS;
+    for (int first = positions.begin; first < positions.end; first += DS_ROWS) {
+        int count = positions.end - first < DS_ROWS ? positions.end - first : DS_ROWS;
         for (int group = 0; group < a->groups; group++) {
             for (int i = 0; i < count; i++)
                 space.rows[i] = (const int8_t *)ds_window_row(&window, x + group * window.channels, first + i,
                                                               space.columns + i * a->depth);
-            ds_gemm g = product(context, a, group, first);
-            size_t place = (size_t)first * (size_t)a->oc + (size_t)(group * g.channels);
+            ds_gemm g = narrowed(product(context, a, group, first), channels.begin, channels.end);
+            size_t place = (size_t)first * (size_t)a->oc + (size_t)(group * (a->oc / a->groups) + channels.begin);
             ds_gemm_run(context->level, &g, space.rows, count, y + (g.real ? place * sizeof(float) : place));
         }
     }
 }
 
+static void by_positions(ds_context *context, const void *arguments, int thread, int begin, int end) {
+    const ds_conv_args *a = arguments;
+    multiply(context, a, thread, (range){begin, end}, (range){0, a->oc / a->groups});
+}
+
+static void by_channels(ds_context *context, const void *arguments, int thread, int begin, int end) {
+    const ds_conv_args *a = arguments;
+    multiply(context, a, thread, (range){0, a->n * a->oh * a->ow}, (range){begin, end});
+}
+
+/* What the busiest thread has of `count`, which is shared in pieces of `grain`. */
+static int64_t most(int count, int grain, int threads) {
+    int pieces = (count + grain - 1) / grain, share = (pieces + threads - 1) / threads * grain;
+    return share < count ? share : count;
+}
+
+/* Each thread takes some of the positions, or some of the channels where these can be shared more evenly. */
 void ds_conv(ds_context *context, const void *arguments) {
     const ds_conv_args *a = arguments;
-    ds_parallel(context, a->n * a->oh * a->ow, DS_ROWS, positions, a);
+    int positions = a->n * a->oh * a->ow, channels = a->oc / a->groups, threads = ds_threads(context);
+    if (most(channels, SLAB, threads) * positions < most(positions, GRAIN, threads) * channels)
+        ds_parallel(context, channels, SLAB, by_channels, a);
+    else
+        ds_parallel(context, positions, GRAIN, by_positions, a);
 }

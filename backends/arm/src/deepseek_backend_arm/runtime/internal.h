@@ -35,6 +35,7 @@ typedef void (*ds_task)(ds_context *, const void *arguments, int thread, int beg
 
 /* Runs task over [0, count) in pieces that are multiples of `grain`; returns when all are done. */
 void ds_parallel(ds_context *context, int count, int grain, ds_task task, const void *arguments);
+int ds_threads(const ds_context *context);
 ds_pool *ds_pool_open(ds_context *context, int threads);
 void ds_pool_close(ds_pool *pool);
 

@@ -66,6 +66,8 @@ void ds_parallel(ds_context *context, int count, int grain, ds_task task, const 
     pthread_mutex_unlock(&pool->lock);
 }
 
+int ds_threads(const ds_context *context) { return context->pool == NULL ? 1 : context->pool->threads; }
+
 ds_pool *ds_pool_open(ds_context *context, int threads) {
     ds_pool *pool = calloc(1, sizeof *pool);
     if (pool == NULL) return NULL;
