@@ -150,7 +150,7 @@ def built() -> dict[str, Snippets]:
 def check(
     snippets: Snippets, table: dict[str, Callable[[int, int, int], int]], values: list[tuple[int, int, int]]
 ) -> None:
-    lanes = snippets._threads
+    lanes = snippets.threads
     rows = (values * lanes)[:lanes]
     vectors = np.array(rows, np.uint64).T.astype(np.uint32)
     results = snippets.run(vectors, [0x0C070A01])

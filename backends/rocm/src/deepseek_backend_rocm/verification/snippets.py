@@ -46,7 +46,7 @@ class Snippets:
     ) -> None:
         self._architecture = ARCHITECTURES[processor]
         self._snippets, self._inputs, self._scalars, self._width = len(snippets), inputs, scalars, width
-        self._threads = self._architecture.wave * waves
+        self.threads = self._architecture.wave * waves
         self._code: CodeObject = read_code(
             code_object(assemble(self._text(snippets), processor), processor, lds=_BODY_LDS)
         )
@@ -57,7 +57,7 @@ class Snippets:
         wait = "s_wait_idle" if split else "s_waitcnt vmcnt(0) lgkmcnt(0)"
         lines = ["s_load_dwordx4 s[4:7], s[0:1], 0x0", "s_load_dwordx2 s[8:9], s[0:1], 0x10", wait]
         lines += ["v_and_b32 v0, 0x3ff, v0", "v_lshlrev_b32 v1, 2, v0"]
-        step = 4 * self._threads
+        step = 4 * self.threads
         for number, snippet in enumerate(snippets):
             lines += [f"s_load_dword s{SCALAR + i}, s[8:9], {4 * i}" for i in range(self._scalars)]
             for i in range(self._inputs):
@@ -88,9 +88,9 @@ class Snippets:
         for data in (np.ascontiguousarray(vectors, np.uint32), words):
             places.append(machine.memory.allocate(data.nbytes))
             machine.memory.store(places[-1], data.reshape(-1).view(np.uint8))
-        size = 4 * self._snippets * self._width * self._threads
+        size = 4 * self._snippets * self._width * self.threads
         out = machine.memory.allocate(size)
         arguments = struct.pack("<3Q", places[0], out, places[1]).ljust(64, b"\0")
-        machine.launch(self._code.kernel("snippet"), (1, 1, 1), self._threads, arguments)
+        machine.launch(self._code.kernel("snippet"), (1, 1, 1), self.threads, arguments)
         result = machine.memory.load(out, size).view(np.uint32)
-        return result.reshape(self._snippets, self._width, self._threads)
+        return result.reshape(self._snippets, self._width, self.threads)

@@ -75,7 +75,8 @@ def _exponent(x: Array) -> Array:
 def divide_scale(which: Array, denominator: Array, numerator: Array) -> tuple[Array, Array]:
     """V_DIV_SCALE_F32: the chosen operand, scaled where a quotient needs it, and whether the result needs it.
 
-    CDNA 3 ISA 12.11, opcode 480; RDNA 3 ISA 16.9, V_DIV_SCALE_F32.
+    CDNA 3 ISA 12.11, opcode 480; RDNA 3 ISA 16.9, V_DIV_SCALE_F32. Of a denominator whose reciprocal is denormal the
+    documents print float64 and a scale of 2^64, which would overflow; quotients are right with float32 and 2^-64.
     """
     shape = np.broadcast(which, denominator, numerator).shape
     which, denominator, numerator = (np.broadcast_to(x, shape) for x in (which, denominator, numerator))
@@ -100,17 +101,15 @@ def divide_scale(which: Array, denominator: Array, numerator: Array) -> tuple[Ar
             np.full(shape, np.nan, np.float32),
             np.where(of_denominator, scaled, which),
             scaled,
-            np.where(of_denominator, scaled, which),
+            np.where(of_denominator, which * down, which),
             which * down,
             np.where(of_numerator, scaled, which),
             scaled,
         ],
         which,
     )
-    needed = np.select([invalid, large, denormal_below, both, inverse_only], [False, True, False, True, False], False)
-    return result.astype(np.float32), np.where(
-        ~invalid & ~large & ~denormal_below & ~both & ~inverse_only, quotient_only, needed
-    )
+    cases = [invalid, large, denormal_below, both, inverse_only, quotient_only]
+    return result.astype(np.float32), np.select(cases, [False, True, False, True, False, True], False)
 
 
 def divide_fmas(x: Array, y: Array, z: Array, scaled: Array) -> Array:
@@ -121,13 +120,16 @@ def divide_fmas(x: Array, y: Array, z: Array, scaled: Array) -> Array:
 
 
 def divide_fixup(quotient: Array, denominator: Array, numerator: Array) -> Array:
-    """V_DIV_FIXUP: the quotient, or what the standard wants for special operands."""
+    """V_DIV_FIXUP: the quotient, or what the standard wants for special operands.
+
+    Where the steps before overflowed, so that the quotient is no number, the result is infinite.
+    """
     kind = quotient.dtype.type
     negative = np.signbit(denominator) ^ np.signbit(numerator)
     none = np.isnan(denominator) | np.isnan(numerator)
     none |= ((denominator == 0) & (numerator == 0)) | (np.isinf(denominator) & np.isinf(numerator))
     zero = (numerator == 0) | np.isinf(denominator)
-    infinite = (denominator == 0) | np.isinf(numerator)
+    infinite = (denominator == 0) | np.isinf(numerator) | np.isnan(quotient)
     magnitude = np.select([none, zero, infinite], [kind(np.nan), kind(0), kind(np.inf)], np.abs(quotient))
     result: Array = np.where(negative, -magnitude, magnitude).astype(kind)
     return result
