@@ -24,6 +24,10 @@ from deepseek_core.selection import cache_folder
 __all__ = ["Built", "build", "sources"]
 
 
+_COMMON = ("assembly.py", "kernels/numerics.py", "kernels/pointwise.py", "kernels/signatures.py")
+"""Sources that every code object, or what is kept of it, depends on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Built:
     """A compiled variant.
@@ -55,7 +59,8 @@ def build(variant: Variant, gpu: str) -> Built:
         BackendError: Triton is missing or cannot compile the variant.
         StorageError: the cache cannot be written.
     """
-    return _build(variant, gpu, cache_folder() / "rocm" / sources())
+    module = f"kernels/{SIGNATURES[variant.kernel].module}.py"
+    return _build(variant, gpu, cache_folder() / "rocm" / sources(*_COMMON, module))
 
 
 @lru_cache(4096)
@@ -70,14 +75,14 @@ def _build(variant: Variant, gpu: str, folder: Path) -> Built:
 
 
 @cache
-def sources(*more: str) -> str:
-    """One name for this Triton and these kernels: other code is another folder of the cache.
+def sources(*patterns: str) -> str:
+    """One name for this Triton and for some sources: other code is another folder of the cache.
 
     Args:
-        more: patterns of other sources in this package that matter.
+        patterns: of files in this package.
     """
     digest, here = hashlib.sha256(TRITON.encode()), Path(__file__).parent
-    for pattern in ("kernels/*.py", "assembly.py", *more):
+    for pattern in patterns:
         for path in sorted(here.glob(pattern)):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

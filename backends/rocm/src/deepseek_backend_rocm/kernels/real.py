@@ -74,13 +74,14 @@ def reduce_real(x, y, rows, count, OP: tl.constexpr, BM: tl.constexpr, BLOCK: tl
     """y [rows] = sum, mean or Euclidean length of each row of x [rows, count]."""
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     column = tl.arange(0, BLOCK)
-    total = tl.zeros((BM,), dtype=tl.float32)
+    sums = tl.zeros((BM, BLOCK), dtype=tl.float32)
     for first in range(0, count, BLOCK):
         mask = (row < rows)[:, None] & (first + column < count)[None, :]
         real = tl.load(x + row[:, None] * count + first + column[None, :], mask=mask, other=0.0)
         if OP == "ReduceL2":
             real = real * real
-        total += tl.sum(real, 1)
+        sums += real
+    total = tl.sum(sums, 1)
     if OP == "ReduceMean":
         total = tl.div_rn(total, tl.zeros_like(total) + count * 1.0)
     elif OP == "ReduceL2":
@@ -94,15 +95,17 @@ def softmax_real(x, y, rows, count, BM: tl.constexpr, BLOCK: tl.constexpr):
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     column = tl.arange(0, BLOCK)
     places = row[:, None] * count + column[None, :]
-    highest = tl.zeros((BM,), dtype=tl.float32) - float("inf")
+    best = tl.zeros((BM, BLOCK), dtype=tl.float32) - float("inf")
     for first in range(0, count, BLOCK):
         mask = (row < rows)[:, None] & (first + column < count)[None, :]
-        highest = tl.maximum(highest, tl.max(tl.load(x + places + first, mask=mask, other=-float("inf")), 1))
-    total = tl.zeros((BM,), dtype=tl.float32)
+        best = tl.maximum(best, tl.load(x + places + first, mask=mask, other=-float("inf")))
+    highest = tl.max(best, 1)
+    sums = tl.zeros((BM, BLOCK), dtype=tl.float32)
     for first in range(0, count, BLOCK):
         mask = (row < rows)[:, None] & (first + column < count)[None, :]
         powers = tl.exp(tl.load(x + places + first, mask=mask, other=0.0) - highest[:, None])
-        total += tl.sum(tl.where(mask, powers, 0.0), 1)
+        sums += tl.where(mask, powers, 0.0)
+    total = tl.sum(sums, 1)
     for first in range(0, count, BLOCK):
         mask = (row < rows)[:, None] & (first + column < count)[None, :]
         powers = tl.exp(tl.load(x + places + first, mask=mask, other=0.0) - highest[:, None])
@@ -117,17 +120,17 @@ def layer_norm_real(x, gain, shift, y, rows, count, epsilon, BM: tl.constexpr, B
     column = tl.arange(0, BLOCK)
     places = row[:, None] * count + column[None, :]
     parts = tl.zeros((BM,), dtype=tl.float32) + count * 1.0
-    total = tl.zeros((BM,), dtype=tl.float32)
+    sums = tl.zeros((BM, BLOCK), dtype=tl.float32)
     for first in range(0, count, BLOCK):
         mask = (row < rows)[:, None] & (first + column < count)[None, :]
-        total += tl.sum(tl.load(x + places + first, mask=mask, other=0.0), 1)
-    middle = tl.div_rn(total, parts)
-    squares = tl.zeros((BM,), dtype=tl.float32)
+        sums += tl.load(x + places + first, mask=mask, other=0.0)
+    middle = tl.div_rn(tl.sum(sums, 1), parts)
+    squares = tl.zeros((BM, BLOCK), dtype=tl.float32)
     for first in range(0, count, BLOCK):
         mask = (row < rows)[:, None] & (first + column < count)[None, :]
         distance = tl.load(x + places + first, mask=mask, other=0.0) - middle[:, None]
-        squares += tl.sum(tl.where(mask, distance * distance, 0.0), 1)
-    spread = tl.sqrt_rn(tl.div_rn(squares, parts) + epsilon)
+        squares += tl.where(mask, distance * distance, 0.0)
+    spread = tl.sqrt_rn(tl.div_rn(tl.sum(squares, 1), parts) + epsilon)
     for first in range(0, count, BLOCK):
         exists = first + column < count
         mask = (row < rows)[:, None] & exists[None, :]

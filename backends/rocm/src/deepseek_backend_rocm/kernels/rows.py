@@ -13,12 +13,12 @@ def mean(x, y, rows, count, x_zero, zero, x_scale, y_scale, BM: tl.constexpr, BL
     """y [rows] = quantized(mean of x [rows, count]), int8 codes."""
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     column = tl.arange(0, BLOCK)
-    total = tl.zeros((BM,), dtype=tl.int32)
+    sums = tl.zeros((BM, BLOCK), dtype=tl.int32)
     for first in range(0, count, BLOCK):
         mask = (row < rows)[:, None] & (first + column < count)[None, :]
         codes = tl.load(x + row[:, None] * count + first + column[None, :], mask=mask, other=0).to(tl.int32)
-        total += tl.sum(tl.where(mask, codes - x_zero, 0), 1)
-    real = total.to(tl.float32) * x_scale
+        sums += tl.where(mask, codes - x_zero, 0)
+    real = tl.sum(sums, 1).to(tl.float32) * x_scale
     parts = tl.zeros_like(real) + count * 1.0
     ratio = tl.div_rn(tl.div_rn(real, parts), tl.zeros_like(real) + y_scale)
     tl.store(y + row, codes_of(ratio, zero, -128, 127).to(tl.int8), mask=row < rows)
@@ -30,16 +30,18 @@ def softmax(x, table, y, rows, count, zero, y_scale, BM: tl.constexpr, BLOCK: tl
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     column = tl.arange(0, BLOCK)
     places = row[:, None] * count + column[None, :]
-    highest = tl.zeros((BM,), dtype=tl.int32) - 128
+    best = tl.zeros((BM, BLOCK), dtype=tl.int32) - 128
     for first in range(0, count, BLOCK):
         mask = (row < rows)[:, None] & (first + column < count)[None, :]
         codes = tl.load(x + places + first, mask=mask, other=-128).to(tl.int32)
-        highest = tl.maximum(highest, tl.max(codes, 1))
-    total = tl.zeros((BM,), dtype=tl.float32)
+        best = tl.maximum(best, codes)
+    highest = tl.max(best, 1)
+    sums = tl.zeros((BM, BLOCK), dtype=tl.float32)
     for first in range(0, count, BLOCK):
         mask = (row < rows)[:, None] & (first + column < count)[None, :]
         codes = tl.load(x + places + first, mask=mask, other=-128).to(tl.int32)
-        total += tl.sum(tl.load(table + (highest[:, None] - codes), mask=mask, other=0.0), 1)
+        sums += tl.load(table + (highest[:, None] - codes), mask=mask, other=0.0)
+    total = tl.sum(sums, 1)
     for first in range(0, count, BLOCK):
         mask = (row < rows)[:, None] & (first + column < count)[None, :]
         codes = tl.load(x + places + first, mask=mask, other=-128).to(tl.int32)
@@ -57,20 +59,20 @@ def layer_norm(
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     column = tl.arange(0, BLOCK)
     places = row[:, None] * count + column[None, :]
-    total = tl.zeros((BM,), dtype=tl.int32)
+    sums = tl.zeros((BM, BLOCK), dtype=tl.int32)
     for first in range(0, count, BLOCK):
         mask = (row < rows)[:, None] & (first + column < count)[None, :]
         codes = tl.load(x + places + first, mask=mask, other=0).to(tl.int32)
-        total += tl.sum(tl.where(mask, codes - x_zero, 0), 1)
+        sums += tl.where(mask, codes - x_zero, 0)
     parts = tl.zeros((BM,), dtype=tl.float32) + count * 1.0
-    middle = tl.div_rn(total.to(tl.float32) * x_scale, parts)
-    squares = tl.zeros((BM,), dtype=tl.float32)
+    middle = tl.div_rn(tl.sum(sums, 1).to(tl.float32) * x_scale, parts)
+    squares = tl.zeros((BM, BLOCK), dtype=tl.float32)
     for first in range(0, count, BLOCK):
         mask = (row < rows)[:, None] & (first + column < count)[None, :]
         codes = tl.load(x + places + first, mask=mask, other=0).to(tl.int32)
         distance = (codes - x_zero).to(tl.float32) * x_scale - middle[:, None]
-        squares += tl.sum(tl.where(mask, distance * distance, 0.0), 1)
-    spread = tl.sqrt_rn(tl.div_rn(squares, parts) + epsilon)
+        squares += tl.where(mask, distance * distance, 0.0)
+    spread = tl.sqrt_rn(tl.div_rn(tl.sum(squares, 1), parts) + epsilon)
     for first in range(0, count, BLOCK):
         exists = first + column < count
         mask = (row < rows)[:, None] & exists[None, :]
