@@ -21,7 +21,6 @@ GUARD = 4096
 _ALIGNMENT = 256
 _POISON = 0xA5
 _KINDS: dict[int, Any] = {1: np.uint8, 2: np.uint16, 4: np.uint32}
-_FIX = "report a bug, or run the kernel with the arguments that it was compiled for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +186,11 @@ class Memory:
         # An address near 2^64 wraps around with its size; the first comparison catches it.
         wrong = (addresses >= ends[index]) | (addresses + np.uint64(size) > ends[index])
         if wrong.any():
-            lane = int(np.argmax(wrong))
-            raise KernelFault(self._outside(int(addresses[lane]), size, verb, lane), fix=_FIX)
+            access = int(np.argmax(wrong))
+            raise KernelFault(self._outside(int(addresses[access]), size, verb), access=access)
 
-    def _outside(self, address: int, size: int, verb: str, lane: int) -> str:
-        text = f"{verb} {size} bytes at {address:#x} (access {lane}), out of bounds"
+    def _outside(self, address: int, size: int, verb: str) -> str:
+        text = f"{verb} {size} bytes at {address:#x}, out of bounds"
         if not self._windows:
             return f"{text}: nothing is allocated"
 
@@ -206,8 +205,9 @@ class Memory:
 
     def _report_unwritten(self, addresses: Array, known: Array, size: int) -> None:
         wrong = (known.view(np.uint8).reshape(len(addresses), -1) != 1).any(1)
-        address = int(addresses[np.argmax(wrong)])
-        raise KernelFault(f"reads {size} bytes at {address:#x} that were never written", fix=_FIX)
+        access = int(np.argmax(wrong))
+        text = f"reads {size} bytes at {int(addresses[access]):#x} that were never written"
+        raise KernelFault(text, access=access)
 
 
 def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
