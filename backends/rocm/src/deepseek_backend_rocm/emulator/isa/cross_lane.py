@@ -43,7 +43,10 @@ def _read_lane(inst: Instruction, architecture: Architecture) -> Step:
 
 @register("v_writelane_b32")
 def _write_lane(inst: Instruction, architecture: Architecture) -> Step:
-    """One lane is written, whether it executes or not."""
+    """One lane is written, whether it executes or not.
+
+    Compilers keep tuples of scalars there, parts that hold nothing too: what is written may be undefined.
+    """
     target, index = inst.operands[0], number_of(inst.operands[0])
     x, lane = read_scalar(inst.operands[1]), read_scalar(inst.operands[2])
 
@@ -52,7 +55,7 @@ def _write_lane(inst: Instruction, architecture: Architecture) -> Step:
         lanes = np.broadcast_to(lane(waves) % np.uint32(waves.lanes), waves.count)
         waves.v[index][which, lanes[which]] = np.broadcast_to(x(waves), waves.count)[which]
 
-    return step(run, [target], inst.operands[1:])
+    return step(run, [target], inst.operands[2:])
 
 
 @register("v_mbcnt_lo_u32_b32", "v_mbcnt_hi_u32_b32")
