@@ -83,11 +83,13 @@ static int64_t most(int count, int grain, int threads) {
     return share < count ? share : count;
 }
 
-/* Each thread takes some of the positions, or some of the channels where these can be shared more evenly. */
+/* Each thread takes some of the positions, or some of the channels where that is more even, although each of them gathers
+   all rows then: about the work of two channels. */
 void ds_conv(ds_context *context, const void *arguments) {
     const ds_conv_args *a = arguments;
     int positions = a->n * a->oh * a->ow, channels = a->oc / a->groups, threads = ds_threads(context);
-    if (most(channels, SLAB, threads) * positions < most(positions, GRAIN, threads) * channels)
+    int gathering = a->pointwise ? 0 : 2;
+    if ((most(channels, SLAB, threads) + gathering) * positions < most(positions, GRAIN, threads) * (channels + gathering))
         ds_parallel(context, channels, SLAB, by_channels, a);
     else
         ds_parallel(context, positions, GRAIN, by_positions, a);
