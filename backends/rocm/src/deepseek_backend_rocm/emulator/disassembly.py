@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepseek_backend_rocm.emulator.faults import CodeError
@@ -144,17 +144,23 @@ def parse(text: str) -> Iterator[Instruction]:
 
 
 def _instruction(mnemonic: str, rest: str, address: int, size: int) -> Instruction:
+    return replace(_parsed(mnemonic, rest), address=address, size=size)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _parsed(mnemonic: str, rest: str) -> Instruction:
+    """An instruction at no address."""
     text = f"{mnemonic} {rest}".strip()
     first, _, second = rest.partition(" :: ")
     other = None
     if second:
         name, _, operands = second.partition(" ")
-        other = _instruction(name, operands, address, size)
+        other = _parsed(name, operands)
     suffix = _SUFFIX.search(mnemonic)
     name = mnemonic[: suffix.start()] if suffix else mnemonic
     operands_text, modifiers = _modifiers(re.sub(r"\s*<.*>$", "", first))
     parsed = tuple(parse_operand(piece.strip()) for piece in operands_text)
-    return Instruction(address, size, name, suffix[1] if suffix else "", parsed, Modifiers(modifiers), text, other)
+    return Instruction(0, 0, name, suffix[1] if suffix else "", parsed, Modifiers(modifiers), text, other)
 
 
 def _modifiers(text: str) -> tuple[list[str], dict[str, Modifier]]:

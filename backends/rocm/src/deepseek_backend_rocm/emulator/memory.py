@@ -54,6 +54,7 @@ class Memory:
         self._sizes: dict[int, int] = {}
         self._readable: list[tuple[int, int]] = []
         self._writable: list[tuple[int, int]] = []
+        self._complete: list[tuple[int, int]] = []
         self._windows: Sequence[Window] = ()
         self.limit()
 
@@ -125,6 +126,7 @@ class Memory:
             windows = [Window(start, size, True, "an allocation") for start, size in self._sizes.items()]
         self._windows = windows
         self._readable = _merged([(w.address, w.address + w.size) for w in windows])
+        self._complete = [(low, high) for low, high in self._readable if self._written[low - BASE : high - BASE].all()]
         self._writable = _merged([(w.address, w.address + w.size) for w in windows if w.writes])
 
     def gather(self, addresses: Array, size: int) -> Array:
@@ -133,10 +135,13 @@ class Memory:
         Raises:
             KernelFault: some are not in any window, or were never written.
         """
-        places = self._places(addresses, size, self._readable, "reads")
-        known, data = self._elements(self._written, places, size), self._elements(self._bytes, places, size)
-        if not (known.view(np.uint8) == 1).all():
-            self._report_unwritten(addresses, known, size)
+        low, high = int(addresses.min()), int(addresses.max()) + size
+        places = self._places(addresses, size, (low, high), "reads")
+        data = self._elements(self._bytes, places, size)
+        if _holder(self._complete, low, high) is None:
+            known = self._elements(self._written, places, size)
+            if not (known.view(np.uint8) == 1).all():
+                self._report_unwritten(addresses, known, size)
         return data
 
     def scatter(self, addresses: Array, data: Array, size: int) -> None:
@@ -145,7 +150,8 @@ class Memory:
         Raises:
             KernelFault: some are not in any window that is writable.
         """
-        places = self._places(addresses, size, self._writable, "writes")
+        low, high = int(addresses.min()), int(addresses.max()) + size
+        places = self._places(addresses, size, (low, high), "writes")
         unit = min(size, 4)
         kind = _KINDS[unit]
         if (places & (unit - 1)).any():
@@ -170,11 +176,10 @@ class Memory:
         elements: Array = units[where][:, None] if size <= 4 else units[where[:, None] + np.arange(size // 4)]
         return elements
 
-    def _places(self, addresses: Array, size: int, ranges: list[tuple[int, int]], verb: str) -> Array:
+    def _places(self, addresses: Array, size: int, span: tuple[int, int], verb: str) -> Array:
         """Where the bytes are kept, int64 [k]."""
-        low, high = int(addresses.min()), int(addresses.max()) + size
-        index = bisect.bisect_right(ranges, (low, 1 << 64)) - 1
-        if index < 0 or high > ranges[index][1]:
+        ranges = self._readable if verb == "reads" else self._writable
+        if _holder(ranges, *span) is None:
             self._check_each(addresses, size, ranges, verb)
         places: Array = (addresses - np.uint64(BASE)).view(np.int64)
         return places
@@ -208,6 +213,12 @@ class Memory:
         access = int(np.argmax(wrong))
         text = f"reads {size} bytes at {int(addresses[access]):#x} that were never written"
         raise KernelFault(text, access=access)
+
+
+def _holder(ranges: list[tuple[int, int]], low: int, high: int) -> int | None:
+    """Which of some ranges, in order, has all of this one."""
+    index = bisect.bisect_right(ranges, (low, 1 << 64)) - 1
+    return index if index >= 0 and high <= ranges[index][1] else None
 
 
 def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -18,15 +18,29 @@ from deepseek_backend_rocm.emulator.waves import Waves
 __all__ = ["build"]
 
 _FIX = "report it, with the kernel"
+_STEPS: dict[tuple[str, str], Step] = {}
+_MOST_STEPS = 1 << 16
 assert isa is not None  # imported for what it registers
 
 
 def build(inst: Instruction, architecture: Architecture) -> Step:
-    """What an instruction does.
+    """What an instruction does; of those with the same text, but for branches, the same step.
 
     Raises:
         UnknownInstructionError: it is not emulated, or something about it is not.
     """
+    key = inst.text, architecture.name
+    step = _STEPS.get(key)
+    if step is None:
+        step = _built(inst, architecture)
+        if step.control not in ("branch", "skip"):
+            if len(_STEPS) >= _MOST_STEPS:
+                _STEPS.clear()
+            _STEPS[key] = step
+    return step
+
+
+def _built(inst: Instruction, architecture: Architecture) -> Step:
     if inst.second is not None:
         return _dual(inst, architecture)
     builder = table().get(canonical(inst.name))

@@ -64,6 +64,9 @@ def extract_unsigned(x: Array, offset: Array, width: Array) -> Array:
 def extract_signed(x: Array, offset: Array, width: Array) -> Array:
     """A bit field, extended with its sign; a width of 0 gives 0."""
     width = width & _31
+    if offset.size == width.size == 1 and 0 < width.flat[0] <= 32 - (offset.flat[0] & _31):
+        left = _U(32) - width - (offset & _31)
+        return ((x << left).view(np.int32) >> (_U(32) - width).view(np.int32)).view(_U)
     field = (x.view(np.int32) >> (offset & _31).view(np.int32)).view(_U) & ((_U(1) << width) - _U(1))
     sign = np.where(width == 0, _U(0), _U(1) << (width - _U(1) & _31))
     return (field ^ sign) - sign
