@@ -134,6 +134,14 @@ def test_equal_stores_are_no_race() -> None:
         launch("v_mov_b32 v3, 0\nv_lshrrev_b32 v2, 6, v0\nds_write_b32 v3, v2", threads=256)
 
 
+def test_loads_into_one_register() -> None:
+    """Results of one kind come in order, so the second stays; of another kind nobody knows."""
+    second = "global_load_dword v2, v1, s[4:5] offset:128"
+    assert launch(f"v_and_b32 v1, 0x7c, v1\n{LOAD}\n{second}\n{WAIT}\n{STORE}")[:128] == bytes(range(128, 256))
+    with pytest.raises(KernelFault, match="overwrites v2 without a wait"):
+        launch(f"ds_write_b32 v1, v0\n{WAIT}\n{LOAD}\nds_read_b32 v2, v1")
+
+
 def test_a_barrier_that_some_do_not_reach() -> None:
     """Waves that have ended do not count; one that goes another way waits for ever."""
     first = "v_readfirstlane_b32 s8, v0\ns_cmp_eq_u32 s8, 0\n"

@@ -76,7 +76,7 @@ def _load(inst: Instruction, architecture: Architecture) -> Step:
         waves.board.issue(LOAD, written, waves.active, waves.every)
 
     reads = inst.operands if element.half is not None else inst.operands[1:]
-    return step(run, inst.operands[:1], reads)
+    return step(run, inst.operands[:1], reads, delivers=LOAD)
 
 
 @register(*(f"buffer_store_{name}" for name in STORES))

@@ -113,7 +113,7 @@ def _permute_row(inst: Instruction, architecture: Architecture) -> Step:
             values = np.where(valid, values, np.uint32(0) if zero else waves.v[target])
         put(waves, values)
 
-    return step(run, inst.operands[:1], inst.operands)
+    return step(run, inst.operands[:1], inst.operands[1:])
 
 
 @register("v_permlane64_b32")

@@ -98,7 +98,7 @@ def load_step(inst: Instruction, element: Element, addresses: _Addresses, reads:
         if flat:
             waves.board.issue(LOCAL, (), waves.active, waves.every)
 
-    return step(run, [target], [*reads, target] if element.half is not None else reads)
+    return step(run, [target], [*reads, target] if element.half is not None else reads, delivers=LOAD)
 
 
 def store_step(element: Element, data: Operand, addresses: _Addresses, reads: list[Operand], flat: bool) -> Step:

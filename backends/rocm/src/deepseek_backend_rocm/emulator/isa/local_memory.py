@@ -74,7 +74,7 @@ def _read(inst: Instruction, architecture: Architecture) -> Step:
         _load(waves, to, at, offset, element)
         _issue(waves, written)
 
-    return step(run, [target], [base, target] if element.half is not None else [base])
+    return step(run, [target], [base, target] if element.half is not None else [base], delivers=LOCAL)
 
 
 @register(*(f"ds_write_{name}" for name in ("b8", "b16", "b32", "b64", "b96", "b128", "b8_d16_hi", "b16_d16_hi")))
@@ -117,7 +117,7 @@ def _read_two(inst: Instruction, architecture: Architecture) -> Step:
             _load(waves, to + element.registers, at, offsets[1], element)
         _issue(waves, written)
 
-    return step(run, [target], [base])
+    return step(run, [target], [base], delivers=LOCAL)
 
 
 @register(*(f"ds_write2{stride}_{name}" for stride in ("", "st64") for name in ("b32", "b64")))

@@ -29,6 +29,7 @@ class Step:
         reads, writes: registers, numbered together.
         control: what it does to the flow; `branch` when `run` gives the waves that go to `target` ([W] or one bool).
         target: address that a branch goes to.
+        delivers: kind of the memory operation whose result it writes, where such results come in order.
     """
 
     run: Action
@@ -36,6 +37,7 @@ class Step:
     writes: frozenset[int] = frozenset()
     control: Control = ""
     target: int = 0
+    delivers: str = ""
 
 
 Builder = Callable[[Instruction, Architecture], Step]
@@ -67,10 +69,11 @@ def registers(operand: Operand) -> range:
     return range(start, start + operand.count)
 
 
-def step(run: Action, writes: Iterable[Operand] = (), reads: Iterable[Operand] = ()) -> Step:
+def step(run: Action, writes: Iterable[Operand] = (), reads: Iterable[Operand] = (), *, delivers: str = "") -> Step:
     """A step that reads and writes what these operands name."""
     return Step(
         run,
         frozenset(number for operand in reads for number in registers(operand)),
         frozenset(number for operand in writes for number in registers(operand)),
+        delivers=delivers,
     )
