@@ -45,7 +45,8 @@ class Chooser:
     def __init__(self, gpu: Gpu, timer: Timer | None = None, device: str = "") -> None:
         self._gpu, self._timer = gpu, timer
         self._basis = "analytic" if timer is None else "measured"
-        self._context = (
+        code = sources("kernels/*.py", "assembly.py", "selection/*.py", "targets.py")
+        self._context = f"{gpu.name} {device or 'model'} {code}"
             f"{gpu.name} {device or 'model'} {sources('kernels/*.py', 'assembly.py', 'selection/*.py', 'targets.py')}"
         )
         self._cache = TuningCache(cache_folder() / "rocm-tuning.json")
