@@ -47,8 +47,6 @@ class Chooser:
         self._basis = "analytic" if timer is None else "measured"
         code = sources("kernels/*.py", "assembly.py", "selection/*.py", "targets.py")
         self._context = f"{gpu.name} {device or 'model'} {code}"
-            f"{gpu.name} {device or 'model'} {sources('kernels/*.py', 'assembly.py', 'selection/*.py', 'targets.py')}"
-        )
         self._cache = TuningCache(cache_folder() / "rocm-tuning.json")
 
     def choose(self, step: Step) -> Choice:
