@@ -16,6 +16,7 @@ _TORCH = ("torch==2.13.0",)
 """First and by its exact version: a range would take the newest build with gigabytes of CUDA."""
 
 ENVIRONMENTS: Mapping[str, Sequence[Sequence[str]]] = {
+    "iree": (("iree-base-compiler==3.13.0",),),
     "formats": (("gguf==0.19.0", "tokenizers==0.23.3", "safetensors==0.8.0", "numpy==2.4.6"),),
     "onnxruntime": (_TORCH, ("onnxruntime==1.32.0", "onnx==1.23.2", "onnx-ir==1.1.0", "sympy")),
     "modelopt": (_TORCH, ("nvidia-modelopt[onnx]==0.47.0",)),

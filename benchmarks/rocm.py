@@ -1,0 +1,195 @@
+"""The ROCm backend: code objects of every kernel, emulated units and networks, inner loops beside IREE's."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepseek_backend_rocm.assembly import Listing
+from deepseek_backend_rocm.compiler import build_image, plan
+from deepseek_backend_rocm.container import encode
+from deepseek_backend_rocm.devices.emulated import EmulatedDevice
+from deepseek_backend_rocm.plan.steps import Step
+from deepseek_backend_rocm.program import Image, Kernel
+from deepseek_backend_rocm.runtime import RocmExecutable
+from deepseek_backend_rocm.selection.choose import Chooser
+from deepseek_backend_rocm.selection.model import issue_of, matrix_count
+from deepseek_backend_rocm.targets import GPUS, Gpu
+from deepseek_backend_rocm.toolchain import TRITON
+from deepseek_backend_rocm.verification.checking import check
+from deepseek_backend_rocm.verification.sampling import KINDS
+from deepseek_core import CompileOptions, QuantizedModel, Target
+from deepseek_core.reference import evaluate
+from harness import Figure, Options, console, main
+from rocm_iree import VERSION, peer
+from rocm_networks import NETWORKS, Case
+
+EMULATED = ("gfx942", "gfx1100", "gfx90a")
+PEERED = ("gfx942", "gfx1100")
+"""Architectures whose inner loops are set beside IREE's: one with MFMA, one with WMMA."""
+PRODUCTS = ("conv", "matmul")
+_DETAILS: dict[str, Any] = {}
+
+
+def measure(options: Options) -> list[Figure]:
+    """Every figure; `--quick` draws fewer units, and leaves out the networks but for what they are compiled to."""
+    found = []
+    for figure in _figures(options):
+        console().print(f"{figure.name}: {figure.value:.4g} {figure.unit} {figure.note}", highlight=False)
+        found.append(figure)
+    return found
+
+
+def _figures(options: Options) -> Iterator[Figure]:
+    quick = options.quick
+    names = ("efficientnet96",) if quick else tuple(NETWORKS)
+    for name in names:
+        case = NETWORKS[name]()
+        yield from _compiled(case, ("gfx942",) if quick else tuple(GPUS))
+        yield from _emulated(case, EMULATED[:1] if quick else EMULATED)
+        if name == "efficientnet" and not quick:
+            yield from _beside_iree(case)
+    yield from _units(4 if quick else options.extra.shapes, EMULATED[:1] if quick else EMULATED)
+
+
+def _compiled(case: Case, architectures: Sequence[str]) -> Iterator[Figure]:
+    """What a network's kernels are made of on each architecture."""
+    images = {name: image_of(case.model, name) for name in architectures}
+    rows = {(name, kernel.name): kernel for name, image in images.items() for kernel in _kernels(image, name)}
+    products = {key: kernel for key, kernel in rows.items() if kernel.name.startswith(PRODUCTS)}
+    without = [key for key, kernel in products.items() if not _has_matrix(kernel, GPUS[key[0]])]
+    spilled = [key for key, kernel in rows.items() if kernel.facts["spills"] or kernel.facts["scratch"]]
+    note = f"{len(products)} of them multiply int8 matrices, on {len(architectures)} architectures"
+    yield Figure(f"{case.name}: code objects", len(rows), note=note)
+    yield Figure(f"{case.name}: products without a matrix instruction", len(without), "", "==", 0)
+    yield Figure(f"{case.name}: chosen kernels that spill vector registers", len(spilled), "", "==", 0)
+    steps = plan(case.model, Target("rocm", architectures[0]), CompileOptions())
+    macs, others = sum(step.macs for step in steps.steps), sum(map(_window_macs, steps.steps))
+    share = 100 * macs / (macs + others)
+    yield Figure(f"{case.name}: multiply-accumulates in matrix instructions", share, "%", note=f"of {macs + others:,}")
+    yield Figure(f"{case.name}: arena over its lower bound", steps.arena / steps.bound, "", "<=", 1.15)
+    _DETAILS.setdefault("kernels", {})[case.name] = {
+        name: [{"kernel": kernel.name, **_facts(kernel, GPUS[name])} for kernel in _kernels(image, name)]
+        for name, image in images.items()
+    }
+
+
+def _emulated(case: Case, architectures: Sequence[str]) -> Iterator[Figure]:
+    """A network's outputs from the emulated machine code, against the reference's."""
+    expected = [evaluate(case.model, feeds) for feeds in case.judged]
+    for name in architectures:
+        executable = RocmExecutable(image_of(case.model, name), EmulatedDevice(name))
+        different, largest = 0, 0.0
+        for feeds, wanted in zip(case.judged, expected, strict=True):
+            got = executable.run(feeds)
+            for key, array in wanted.items():
+                different += int(np.count_nonzero(got[key] != array))
+                largest = max(largest, float(np.abs(got[key].astype(np.float64) - array).max()))
+        executable.close()
+        total = sum(array.size for wanted in expected for array in wanted.values())
+        note = f"of {total}, {len(expected)} inputs; the largest by {largest:.3g}. {case.note}"
+        target = 0 if case.exact else None
+        yield Figure(f"{case.name}: outputs that differ, emulated {name}", different, "", "==", target, note)
+
+
+def _beside_iree(case: Case) -> Iterator[Figure]:
+    """Share of matrix instructions in the issue cycles of inner loops, of the same products."""
+    for name in PEERED:
+        gpu = GPUS[name]
+        rows: list[dict[str, Any]] = []
+        for step in _distinct(case.model, name):
+            m, n, k = step.integer("rows"), step.integer("n"), step.integer("c")
+            own, other = Chooser(gpu).choose(step).built.listing, peer(m, n, k, name)
+            theirs = None if other is None else _efficiency(other, gpu)
+            rows.append({"shape": [m, n, k], "own": _efficiency(own, gpu), "iree": theirs})
+        judged = [row for row in rows if row["iree"] is not None]
+        better = sum(row["own"] >= row["iree"] for row in judged)
+        _DETAILS.setdefault("iree", {})[name] = rows
+        note = f"of {len(judged)} shapes of 1 × 1 convolutions; IREE {VERSION} failed on {len(rows) - len(judged)}"
+        yield Figure(f"inner loops as dense as IREE's or denser, {name}", better, "", ">", len(judged) / 2, note)
+
+
+def _units(seeds: int, architectures: Sequence[str]) -> Iterator[Figure]:
+    """Seeded units of every kind of int8 kernel, bit for bit."""
+    for name in architectures:
+        for kind in KINDS:
+            verdicts = [check(kind, seed, name) for seed in range(seeds)]
+            wrong = [verdict.text for verdict in verdicts if verdict.different]
+            refused = sum(bool(verdict.refused) for verdict in verdicts)
+            _DETAILS.setdefault("wrong", []).extend(wrong)
+            note = f"of {seeds} shapes, {refused} refused"
+            yield Figure(f"{kind} on {name}: units that differ", len(wrong), "", "==", 0, note)
+
+
+@functools.lru_cache(16)
+def image_of(model: QuantizedModel, architecture: str) -> Image:
+    """A network for one architecture."""
+    return build_image(model, Target("rocm", architecture), CompileOptions())
+
+
+def _kernels(image: Image, architecture: str) -> tuple[Kernel, ...]:
+    return image.programs[architecture].kernels
+
+
+def _has_matrix(kernel: Kernel, gpu: Gpu) -> bool:
+    return matrix_count(Listing(**kernel.facts), gpu) > 0
+
+
+def _facts(kernel: Kernel, gpu: Gpu) -> dict[str, Any]:
+    facts = {key: kernel.facts[key] for key in ("vector", "accumulator", "scalar", "spills", "occupancy")}
+    listing = Listing(**kernel.facts)
+    return {**facts, "shared": kernel.shared, "matrix": matrix_count(listing, gpu), "dense": _efficiency(listing, gpu)}
+
+
+def _efficiency(listing: Listing, gpu: Gpu) -> float:
+    """Of the inner loop; of the whole kernel where there is none."""
+    return issue_of(listing.inner or listing.whole, gpu).efficiency
+
+
+def _window_macs(step: Step) -> int:
+    """Multiply-accumulates of a depthwise convolution, which no matrix instruction makes."""
+    if step.kernel != "depthwise":
+        return 0
+    return step.integer("rows") * step.integer("c") * step.integer("kh") * step.integer("kw")
+
+
+def _distinct(model: QuantizedModel, architecture: str) -> list[Step]:
+    """1 × 1 convolutions of different sizes."""
+    steps = plan(model, Target("rocm", architecture), CompileOptions()).steps
+    points = [step for step in steps if step.kernel == "conv" and step.constants["MODE"] == 0]
+    return list({(step.integer("rows"), step.integer("n"), step.integer("c")): step for step in points}.values())
+
+
+def write_network(folder: Path) -> None:
+    """EfficientNet-Lite0 for an NVIDIA GPU, with inputs and the reference's outputs: what `rocm_cuda.py` runs."""
+    case = NETWORKS["efficientnet"]()
+    options = CompileOptions(extra={"architectures": "sm_90"})
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "image.bin").write_bytes(encode(build_image(case.model, Target("rocm", "gfx942"), options)))
+    for number, feeds in enumerate(case.judged):
+        arrays: dict[str, Any] = {f"in:{name}": array for name, array in feeds.items()}
+        arrays |= {f"out:{name}": array for name, array in evaluate(case.model, feeds).items()}
+        np.savez(folder / f"{number}.npz", **arrays)
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--shapes", type=int, default=300, help="seeded units of each kind and architecture")
+    parser.add_argument("--network", type=Path, metavar="FOLDER", help="only write what rocm_cuda.py --network runs")
+
+
+def _run(options: Options) -> list[Figure]:
+    if options.extra.network is not None:
+        write_network(options.extra.network)
+        return []
+    return measure(options)
+
+
+if __name__ == "__main__":
+    assert __doc__ is not None
+    packages = ("deepseek-backend-rocm", "triton", "numpy")
+    main(__doc__, _run, packages, _configure, lambda: {**_DETAILS, "triton": TRITON, "tier": "emulated"})
