@@ -40,6 +40,10 @@ class Settle(Pass):
 
 def settled(model: QuantizedModel) -> QuantizedModel:
     """The model itself where nothing is to be settled, else a copy with fewer nodes and more shapes."""
+    if any(map(_is_loose, model.graph)):
+        model = model.clone()
+        _bring_home(model.graph)
+        model = with_input_shapes(model, {})
     for _ in range(_ROUNDS):
         follows = any(_constant_results(node) or _taken(node) for node in _nodes(model.graph))
         if not follows and not any(_ruled_out(node, model.opset) for node in model.graph):
@@ -82,6 +86,12 @@ def _nodes(graph: ir.Graph) -> Iterator[ir.Node]:
             yield from _nodes(body)
 
 
+def _is_loose(node: ir.Node) -> bool:
+    """Whether a node has bodies, and nobody knows the shapes of what they give."""
+    has_bodies = next(subgraphs(node), None) is not None
+    return has_bodies and any(value.shape is None or not value.shape.is_static() for value in node.outputs)
+
+
 def _bring_home(graph: ir.Graph) -> None:
     """Give bodies copies of the small constants they read: inference does not look for them outside."""
     for number, node in enumerate(_nodes(graph)):
@@ -90,7 +100,7 @@ def _bring_home(graph: ir.Graph) -> None:
             tensor = None if value is None else value.const_value
             if value is None or tensor is None or tensor.nbytes > _SMALL or value.name in home.initializers:
                 continue
-            name = f"{value.name}_of_{number}_{position}"
+            name = f"{value.name}_of_{number}_{position}_{len(home.initializers)}"
             copy = ir.Value(name=name, type=value.type, shape=value.shape, const_value=tensor)
             home.register_initializer(copy)
             node.replace_input_with(position, copy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 
 import numpy as np
 
@@ -11,8 +12,9 @@ from deepseek_backend_arm.lowering.elementwise import laid_out
 from deepseek_backend_arm.lowering.emitter import Emitter
 from deepseek_backend_arm.lowering.piece import Lowering, Piece, function
 from deepseek_backend_arm.lowering.tensor import SIZES, Tensor
+from deepseek_backend_arm.lowering.weights import padded
 from deepseek_backend_arm.plan.abi import PAIRS, Value
-from deepseek_backend_arm.plan.program import TYPES
+from deepseek_backend_arm.plan.program import TYPES, Step
 
 __all__ = ["LOWERINGS", "paired"]
 
@@ -33,6 +35,43 @@ def _pair(piece: Piece, name: str = "") -> Sequence[Tensor]:
     if a.dtype != b.dtype:  # Pow alone may have two types
         b = piece.emitter.cast(b, a.dtype)
     return [paired(piece.emitter, name or piece.node.op_type, a, b, piece.shapes[0])]
+
+
+def _add(piece: Piece) -> Sequence[Tensor]:
+    """A row of constants joins the product before it, where nothing else reads that."""
+    for own, other in ((0, 1), (1, 0)):
+        result = _joined(piece, own, other)
+        if result is not None:
+            return [result]
+    return _pair(piece)
+
+
+def _joined(piece: Piece, own: int, other: int) -> Tensor | None:
+    value, constant = piece.node.inputs[own], piece.node.inputs[other]
+    if value is None or constant is None or constant.const_value is None:
+        return None
+    if value.const_value is not None or len(value.uses()) != 1 or value.is_graph_output():
+        return None
+    tensor = piece.input(own)
+    step = piece.emitter.producer(tensor)
+    if step is None or not _takes_row(step) or tensor.shape != piece.shapes[0]:
+        return None
+    numbers, axis = constant.const_value.numpy(), tensor.order[-1]
+    form = (*(1 for _ in range(len(tensor.shape) - numbers.ndim)), *numbers.shape)
+    if numbers.dtype != np.float32 or any(n != 1 for i, n in enumerate(form) if i != axis):
+        return None
+    row = np.broadcast_to(numbers.reshape(-1), (tensor.shape[axis],))
+    step.memory["shift"] = piece.emitter.constants.add(padded(row, 4, 0))
+    return tensor
+
+
+def _takes_row(step: Step) -> bool:
+    """Whether a product gives real numbers, to which nothing was done."""
+    if step.kernel != "conv" or step.memory["shift"] is not None:
+        return False
+    values = step.values
+    plain = (values["real_low"], values["real_high"]) == (-inf, inf)
+    return plain and values["real"] == 1 and values["groups"] == 1
 
 
 def _pow(piece: Piece) -> Sequence[Tensor]:
@@ -79,8 +118,9 @@ def _batch_norm(piece: Piece) -> Sequence[Tensor]:
 
 
 LOWERINGS: dict[str, Lowering] = {
-    **{name: _pair for name in PAIRS if name not in ("Pow", "Min", "Max")},
+    **{name: _pair for name in PAIRS if name not in ("Add", "Pow", "Min", "Max")},
     **{op: partial(_many, name=name) for op, name in (("Sum", "Add"), ("Mean", "Add"), ("Max", "Max"), ("Min", "Min"))},
+    "Add": _add,
     "BatchNormalization": _batch_norm,
     "Pow": _pow,
     "Where": _where,
