@@ -1,0 +1,127 @@
+"""Shows that a changed instruction is none: it does the same whenever it is executed, or nobody uses what it does.
+
+A mutation that no run shows is either one that the emulator misses, or the same program: a sum in place of an or of bits
+that never meet, a maximum of what is never negative. Which of the two is decided here, from what waves hold whenever they
+come there, and not by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from deepseek_backend_rocm.emulator.arrays import Array
+from deepseek_backend_rocm.emulator.code import KernelCode
+from deepseek_backend_rocm.emulator.isa.registry import SGPR, Step
+from deepseek_backend_rocm.emulator.operands import EXEC
+from deepseek_backend_rocm.emulator.waves import Waves
+from deepseek_core.errors import DeepseekError
+
+__all__ = ["Change", "never_differs", "unused"]
+
+_NOISE = 0x9E3779B9
+_SCC, _MASK = -1, -2
+Change = Callable[[int, KernelCode], KernelCode]
+Run = Callable[[Change], dict[str, Array]]
+"""Runs the original program with its kernels changed; gives its results."""
+
+
+def never_differs(run: Run, code: int, place: int, mutant: Step) -> bool:
+    """Whether an instruction and its mutant write the same registers and go the same way, whenever waves come there.
+
+    Neither may access memory, or be a barrier.
+
+    Args:
+        run: runs the program.
+        code, place: where the instruction is.
+        mutant: what it would do, changed.
+    """
+    differs: list[bool] = []
+
+    def beside(original: Step) -> Step:
+        written = original.writes | mutant.writes
+
+        def both(waves: Waves) -> object:
+            before = _state(waves, written)
+            way = mutant.run(waves)
+            changed = _state(waves, written)
+            _restore(waves, before)
+            result = original.run(waves)
+            now = _state(waves, written)
+            alike = all(np.array_equal(changed[number], now[number]) for number in now)
+            same_way = not original.control or np.array_equal(_ways(way, waves), _ways(result, waves))
+            differs.append(not alike or not same_way)
+            return result
+
+        return replace(original, run=both)
+
+    try:
+        run(_replacing(code, place, beside))
+    except DeepseekError:
+        return False
+    return bool(differs) and not any(differs)
+
+
+def unused(run: Run, code: int, place: int, expected: dict[str, Array]) -> bool:
+    """Whether results stay when noise takes the place of what an instruction writes to vector registers.
+
+    Args:
+        run: runs the program.
+        code, place: where the instruction is.
+        expected: results of the program.
+    """
+
+    def noisy(original: Step) -> Step:
+        def act(waves: Waves) -> object:
+            result = original.run(waves)
+            for number in original.writes:
+                if number < SGPR:
+                    waves.write_v(number, waves.v[number] ^ np.uint32(_NOISE))
+            return result
+
+        return replace(original, run=act)
+
+    try:
+        actual = run(_replacing(code, place, noisy))
+    except DeepseekError:
+        return False
+    return all(np.array_equal(actual[name], array) for name, array in expected.items())
+
+
+def _replacing(code: int, place: int, action: Callable[[Step], Step]) -> Change:
+    def change(number: int, kernel: KernelCode) -> KernelCode:
+        if number != code:
+            return kernel
+        steps = list(kernel.steps)
+        steps[place] = action(steps[place])
+        return replace(kernel, steps=tuple(steps))
+
+    return change
+
+
+def _ways(answer: object, waves: Waves) -> Array:
+    """Which of the active waves a branch takes."""
+    return np.broadcast_to(np.asarray(answer, np.bool_), waves.count)[waves.active]
+
+
+def _state(waves: Waves, numbers: frozenset[int]) -> dict[int, Array]:
+    """What these registers, the condition and the mask hold."""
+    state = {number: _register(waves, number).copy() for number in numbers}
+    state[_SCC], state[_MASK] = waves.scc.copy(), waves.s64[EXEC // 2].copy()
+    return state
+
+
+def _register(waves: Waves, number: int) -> Array:
+    return waves.s[number - SGPR] if number >= SGPR else waves.v[number]
+
+
+def _restore(waves: Waves, state: dict[int, Array]) -> None:
+    for number, values in state.items():
+        if number >= SGPR:
+            waves.write_s(number - SGPR, values)
+        elif number >= 0:
+            waves.v[number][:] = values
+    waves.scc[:] = state[_SCC]
+    waves.write_s64(EXEC, state[_MASK])
