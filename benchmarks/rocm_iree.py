@@ -59,12 +59,12 @@ _LIMIT = 120
 
 def peer(m: int, n: int, k: int, gpu: str) -> Listing | None:
     """What IREE's kernel for a product with requantization is made of; None where it fails or makes several."""
-    compiler = python("iree").parent / "iree-compile"
+    compiler = (str(python("iree")), "-m", "iree.compiler.tools.scripts.iree_compile")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "layer.mlir").write_text(_LAYER.format(m=m, n=n, k=k))
         flags = ["--iree-hal-target-device=hip", f"--iree-rocm-target={gpu}", "-o", "layer.vmfb"]
-        command = [str(compiler), "layer.mlir", *flags, "--iree-hal-dump-executable-files-to=dump"]
+        command = [*compiler, "layer.mlir", *flags, "--iree-hal-dump-executable-files-to=dump"]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=_LIMIT)
         except subprocess.TimeoutExpired:
