@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from deepseek_backend_rocm.assembly import Listing, read_assembly
 from deepseek_backend_rocm.building import Built
+from deepseek_backend_rocm.devices.base import Recording
+from deepseek_backend_rocm.devices.emulated import EmulatedDevice
 from deepseek_backend_rocm.kernels.signatures import Variant
 from deepseek_backend_rocm.lowering import lower
 from deepseek_backend_rocm.plan.steps import Step
@@ -18,6 +20,7 @@ from deepseek_backend_rocm.selection import choose
 from deepseek_backend_rocm.selection.candidates import candidates, grid_of
 from deepseek_backend_rocm.selection.choose import Chooser, shortlist
 from deepseek_backend_rocm.selection.model import cost_of, issue_of, problem_of
+from deepseek_backend_rocm.selection.timing import DeviceTimer
 from deepseek_backend_rocm.targets import ARCHITECTURES, GPUS
 from deepseek_core.errors import BackendError
 
@@ -160,3 +163,29 @@ def test_figures_are_kept_and_timing_replaces_the_model(triton, tmp_path, monkey
     again = Chooser(GPUS["gfx1100"], timed, "card").choose(step)
     assert (again.built.variant.name, again.seconds, asked) == (names[-1], 1.0, [])
     assert Chooser(GPUS["gfx1100"]).choose(step).basis == "analytic"
+
+
+class _Device(EmulatedDevice):
+    """An emulator that pretends to have a clock."""
+
+    def seconds(self, recording: Recording, repeats: int) -> float:
+        assert repeats > 1
+        recording.run()
+        return 0.25
+
+
+def test_a_device_times_launches_of_a_step(network, triton) -> None:
+    step = next(step for step in lower(network).steps if step.kernel == "depthwise")
+    timer = DeviceTimer(_Device("gfx942"))
+    built = Chooser(GPUS["gfx942"]).choose(step).built
+    assert timer(step, built) == 0.25
+    timer.close()
+
+
+def test_without_a_search_one_candidate_is_compiled(network, triton, monkeypatch) -> None:
+    step = replace(next(step for step in lower(network).steps if step.kernel == "conv"), macs=2**30)
+    built: list[str] = []
+    compile_one = choose.build
+    monkeypatch.setattr(choose, "build", lambda variant, gpu: built.append(gpu) or compile_one(variant, gpu))
+    Chooser(GPUS["gfx942"], search=False).choose(step)
+    assert len(built) == 1

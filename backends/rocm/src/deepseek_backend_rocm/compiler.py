@@ -15,6 +15,7 @@ from deepseek_backend_rocm.plan.bind import Codes, bind
 from deepseek_backend_rocm.plan.steps import Place, Plan
 from deepseek_backend_rocm.program import Image, Port, Program
 from deepseek_backend_rocm.selection.choose import Choice, Chooser
+from deepseek_backend_rocm.selection.timing import present_device
 from deepseek_backend_rocm.settings import Settings
 from deepseek_backend_rocm.targets import ARCHITECTURES
 from deepseek_backend_rocm.toolchain import TRITON, require
@@ -68,10 +69,17 @@ def plan(model: QuantizedModel, target: Target, options: CompileOptions) -> Plan
 
 
 def _choices(planned: Plan, architecture: str, options: CompileOptions) -> list[Choice]:
-    chooser, choices = Chooser(ARCHITECTURES[architecture]), []
-    for number, step in enumerate(planned.steps):
-        options.progress(f"rocm: kernels for {architecture}", number / len(planned.steps))
-        choices.append(chooser.choose(step))
+    timer = present_device(architecture) if options.optimize else None
+    device = "" if timer is None else timer.name
+    chooser = Chooser(ARCHITECTURES[architecture], timer, device, search=options.optimize > 0)
+    choices = []
+    try:
+        for number, step in enumerate(planned.steps):
+            options.progress(f"rocm: kernels for {architecture}", number / len(planned.steps))
+            choices.append(chooser.choose(step))
+    finally:
+        if timer is not None:
+            timer.close()
     chooser.save()
     return choices
 

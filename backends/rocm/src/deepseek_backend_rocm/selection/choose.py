@@ -40,10 +40,17 @@ class Choice:
 
 
 class Chooser:
-    """Chooses for one GPU; figures are kept in the user's tuning cache."""
+    """Chooses for one GPU; figures are kept in the user's tuning cache.
 
-    def __init__(self, gpu: Gpu, timer: Timer | None = None, device: str = "") -> None:
-        self._gpu, self._timer = gpu, timer
+    Args:
+        gpu: to choose for.
+        timer: times launches on a device; None to go by the model.
+        device: name of the device, under which its figures are kept.
+        search: whether several candidates are compiled at all.
+    """
+
+    def __init__(self, gpu: Gpu, timer: Timer | None = None, device: str = "", *, search: bool = True) -> None:
+        self._gpu, self._timer, self._most = gpu, timer, _COMPILED if search else 1
         self._basis = "analytic" if timer is None else "measured"
         code = sources("kernels/*.py", "assembly.py", "selection/*.py", "targets.py")
         self._context = f"{gpu.name} {device or 'model'} {code}"
@@ -55,7 +62,7 @@ class Chooser:
         Raises:
             BackendError: no variant may run the step; with the reason of the last one.
         """
-        found = shortlist(step, self._gpu)
+        found = shortlist(step, self._gpu)[: self._most]
         signature = signature_of(step)
         known = self._cache.get(self._context, signature) if len(found) > 1 else {}
         names = {variant.name: variant for variant in found}
