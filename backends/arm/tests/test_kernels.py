@@ -171,6 +171,13 @@ def _products() -> Iterator[Case]:
         name = "x".join(map(str, a)) + "_" + "x".join(map(str, b))
         yield Case(f"MatMul_{name}", "MatMul", {"a": _reals(*a), "b": _reals(*b)})
         yield Case(f"MatMul_{name}_constant", "MatMul", {"a": _reals(*a)}, {"b": _reals(*b)})
+    half = {"x": _reals(5, 9).astype(np.float16)}
+    yield Case("MatMul_half", "MatMul", half, {"w": _reals(9, 11).astype(np.float16)}, rtol=2e-3, atol=2e-3)
+    yield Case("Gelu_half", "Gelu", half, rtol=2e-3, atol=1e-3)
+    yield Case("Softmax_half", "Softmax", half, rtol=2e-3, atol=1e-3)
+    image = {"x": _reals(1, 3, 6, 5).astype(np.float16)}
+    weights = {"w": _reals(4, 3, 3, 3).astype(np.float16), "b": _reals(4).astype(np.float16)}
+    yield Case("Conv_half", "Conv", image, weights, rtol=2e-3, atol=4e-3)
     for k in (1, 2, 3):
         x, w = _reals(1, 6, 5, 4), _reals(6, 2, 3, 3)
         attributes = {

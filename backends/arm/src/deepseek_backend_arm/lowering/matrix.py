@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_arm.lowering.codes import scale_and_zero
-from deepseek_backend_arm.lowering.emitter import Emitter, qparams_for, shape_of
+from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, qparams_for, shape_of
 from deepseek_backend_arm.lowering.products import (
     Bias,
     as_declared,
@@ -36,7 +36,7 @@ from deepseek_core import DType, Granularity, Operand, Unit
 
 __all__ = ["LOWERINGS", "multiplied", "packed_right"]
 
-_REAL, _BYTES, _NIBBLES = 0, 2, 3
+_REAL, _HALF, _BYTES, _NIBBLES = 0, 1, 2, 3
 """How a matrix is kept; `ds_kept` in the runtime."""
 
 
@@ -205,7 +205,8 @@ def _kept(emitter: Emitter, unit: Unit, b: Operand) -> _Right:
     constants, qparams = emitter.constants, b.qparams
     turned = bool(unit.node.attributes.get_int("transB", 0))
     if qparams is None or qparams.scheme.dtype not in (DType.INT8, DType.UINT8, DType.INT4, DType.UINT4):
-        return packed_right(emitter, _rows(unit, real_weights(b)).T)
+        is_half = qparams is None and constant_of(b.value).dtype == np.float16
+        return packed_right(emitter, _rows(unit, real_weights(b)).T, is_half=is_half)
     codes = held_weights(b)
     middle = 0 if qparams.scheme.dtype.is_signed else 2 ** (qparams.scheme.dtype.bits - 1)
     scale, zero = qparams.scale.astype(np.float32), qparams.zero_point.astype(np.float32) - middle
@@ -230,9 +231,10 @@ def _kept(emitter: Emitter, unit: Unit, b: Operand) -> _Right:
     return _Right(packed, _NIBBLES if small else _BYTES, constants.add(wide[0]), zeros, block, *codes.shape)
 
 
-def packed_right(emitter: Emitter, matrix: NDArray[np.float32]) -> _Right:
-    """A constant right side of real numbers, [depth, columns]."""
-    return _Right(emitter.constants.add(pack_real(matrix)), _REAL, None, None, 1, *matrix.shape)
+def packed_right(emitter: Emitter, matrix: NDArray[np.float32], *, is_half: bool = False) -> _Right:
+    """A constant right side of real numbers, [depth, columns]; kept in float16 where that is what it was."""
+    packed = pack_real(matrix).astype(np.float16) if is_half else pack_real(matrix)
+    return _Right(emitter.constants.add(packed), _HALF if is_half else _REAL, None, None, 1, *matrix.shape)
 
 
 def multiplied(
