@@ -42,6 +42,7 @@ bench: setup
 	$(BIN)/python benchmarks/partition.py --quick
 	$(BIN)/python benchmarks/npu.py --quick
 	$(BIN)/python benchmarks/arm.py --quick
+	$(BIN)/python benchmarks/rocm.py --quick
 
 dist: setup
 	$(BIN)/python scripts/build_dists.py
