@@ -1,4 +1,4 @@
-"""The ROCm backend: code objects of every kernel, emulated units and networks, inner loops beside IREE's."""
+"""The ROCm backend: code objects of every kernel, emulated networks, inner loops beside IREE's."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from deepseek_backend_rocm.selection.choose import Chooser
 from deepseek_backend_rocm.selection.model import issue_of, matrix_count
 from deepseek_backend_rocm.targets import GPUS, Gpu
 from deepseek_backend_rocm.toolchain import TRITON
-from deepseek_backend_rocm.verification.checking import check
-from deepseek_backend_rocm.verification.sampling import KINDS
 from deepseek_core import CompileOptions, QuantizedModel, Target
 from deepseek_core.reference import evaluate
 from harness import Figure, Options, console, main
@@ -37,7 +35,7 @@ _DETAILS: dict[str, Any] = {}
 
 
 def measure(options: Options) -> list[Figure]:
-    """Every figure; `--quick` draws fewer units, and leaves out the networks but for what they are compiled to."""
+    """Every figure; `--quick` takes the smallest network and one architecture."""
     found = []
     for figure in _figures(options):
         console().print(f"{figure.name}: {figure.value:.4g} {figure.unit} {figure.note}", highlight=False)
@@ -54,7 +52,6 @@ def _figures(options: Options) -> Iterator[Figure]:
         yield from _emulated(case, EMULATED[:1] if quick else EMULATED)
         if name == "efficientnet" and not quick:
             yield from _beside_iree(case)
-    yield from _units(4 if quick else options.extra.shapes, EMULATED[:1] if quick else EMULATED)
 
 
 def _compiled(case: Case, architectures: Sequence[str]) -> Iterator[Figure]:
@@ -114,18 +111,6 @@ def _beside_iree(case: Case) -> Iterator[Figure]:
         yield Figure(f"inner loops as dense as IREE's or denser, {name}", better, "", ">", len(judged) / 2, note)
 
 
-def _units(seeds: int, architectures: Sequence[str]) -> Iterator[Figure]:
-    """Seeded units of every kind of int8 kernel, bit for bit."""
-    for name in architectures:
-        for kind in KINDS:
-            verdicts = [check(kind, seed, name) for seed in range(seeds)]
-            wrong = [verdict.text for verdict in verdicts if verdict.different]
-            refused = sum(bool(verdict.refused) for verdict in verdicts)
-            _DETAILS.setdefault("wrong", []).extend(wrong)
-            note = f"of {seeds} shapes, {refused} refused"
-            yield Figure(f"{kind} on {name}: units that differ", len(wrong), "", "==", 0, note)
-
-
 @functools.lru_cache(16)
 def image_of(model: QuantizedModel, architecture: str) -> Image:
     """A network for one architecture."""
@@ -178,7 +163,6 @@ def write_network(folder: Path) -> None:
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--shapes", type=int, default=300, help="seeded units of each kind and architecture")
     parser.add_argument("--network", type=Path, metavar="FOLDER", help="only write what rocm_cuda.py --network runs")
 
 
