@@ -205,7 +205,7 @@ def _model(records: Records, key: tuple[str, int], kind: str, patience: float) -
 KINDS = {
     "int8": ("int8", "TensorRT INT8", "int8", 0),
     "weights": ("int8", "TensorRT INT8, products of activations in fp16", "weights", 0),
-    "tuned": ("int8", "TensorRT INT8, as measured", "measured", 1),
+    "tuned": ("int8", "TensorRT, kernels as measured", "measured", 1),
     "fp16": ("float", "TensorRT fp16", "int8", 0),
 }
 """Kind of engine → model, name in the report, `tensorrt.kernels`, and whether kernels are searched."""

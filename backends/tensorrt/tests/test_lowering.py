@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from deepseek_backend_tensorrt.lowering import Lowering, lower
-from deepseek_core import QuantizedModel
+from deepseek_core import CalibratorSpec, QuantizedModel
 from deepseek_core.errors import BackendError
 from deepseek_core.ir.frontend import load_model
+from deepseek_core.pipeline import quantize
 
 OLD = Lowering(17, typed=False)
 
@@ -201,3 +202,52 @@ def test_half_precision_is_a_typed_graph_with_the_same_interface(tmp_path_factor
     assert np.isfinite(found).all(), "constants are kept within what float16 holds"
     if not seed % 2:
         np.testing.assert_allclose(found, wanted, rtol=0.05, atol=0.05)
+
+
+def _quantized(tmp_path, nodes, weights) -> tuple[QuantizedModel, dict[str, np.ndarray]]:
+    model = _model(tmp_path, nodes, {"x": [1, 8, 4, 4]}, {"y": [1, 8, 4, 4]}, weights)
+    rng = np.random.default_rng(0)
+    samples = [{"x": rng.normal(size=(1, 8, 4, 4)).astype(np.float32)} for _ in range(3)]
+    return quantize(model, samples, targets=["tensorrt:sm_90"], calibrator=CalibratorSpec("minmax")), samples[0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ops"),
+    [
+        (0, 0.5, ["Relu"]),
+        (-0.5, 0.3, ["Max", "Min"]),
+        (-0.2, 0.3, ["Max"]),
+        (-0.1, None, ["Max"]),
+        (None, 0.2, ["Min"]),
+        (0, 1e3, ["Relu"]),
+    ],
+)
+def test_clips_behind_products_are_written_out_for_old_builders(tmp_path, low, high, ops) -> None:
+    weights = {"w": np.random.default_rng(1).normal(size=(8, 8, 1, 1)).astype(np.float32) / 4}
+    bounds = {name: np.float32(value) for name, value in (("low", low), ("high", high)) if value is not None}
+    inputs = ["c", "low" if low is not None else "", "high" if high is not None else ""]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
+        helper.make_node("Clip", inputs if high is not None else inputs[:2], ["d"], name="clip"),
+        helper.make_node("Conv", ["d", "w"], ["y"], name="last"),
+    ]
+    model, feeds = _quantized(tmp_path, nodes, {**weights, **{n: np.asarray(v) for n, v in bounds.items()}})
+    found = _ops(lower(model, OLD).data)
+    assert "Clip" not in found
+    assert {op: found[op] for op in ("Relu", "Max", "Min") if found[op]} == dict.fromkeys(ops, 1)
+    assert _ops(lower(model, Lowering()).data)["Clip"] == 1, "newer builders read it as it is"
+    wanted = _run(lower(model, Lowering()).data, feeds)[0]
+    np.testing.assert_allclose(_run(lower(model, OLD).data, feeds)[0], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("group", "outputs", "codes"), [(1, 8, True), (2, 8, True), (4, 8, False), (8, 8, True), (8, 16, False)]
+)
+def test_groups_without_kernels_run_in_float_on_old_builders(tmp_path, group, outputs, codes) -> None:
+    weights = {"w": np.random.default_rng(1).normal(size=(outputs, 8 // group, 1, 1)).astype(np.float32)}
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], name="conv", group=group)]
+    model, feeds = _quantized(tmp_path, nodes, weights)
+    assert lower(model, OLD).has_codes == codes
+    assert lower(model, Lowering()).has_codes
+    wanted = _run(lower(model, Lowering()).data, feeds)[0]
+    np.testing.assert_allclose(_run(lower(model, OLD).data, feeds)[0], wanted, atol=0.05 * np.abs(wanted).max())

@@ -11,6 +11,7 @@ from deepseek_backend_tensorrt.container import Container
 from deepseek_backend_tensorrt.toolchain import toolchain
 from deepseek_core import Artifact, CompileOptions, Target, Tier
 from deepseek_core.errors import BackendError, ConfigError, FeedError, PackageError
+from deepseek_core.ir import with_input_shapes
 from deepseek_core.ir.frontend import load_model
 from deepseek_core.package import Package
 from deepseek_core.package.verdict import Action, verdict
@@ -135,9 +136,19 @@ def test_shapes_within_a_profile_run_and_others_are_refused(child, request, regi
     executable.close()
 
 
+def test_a_batch_that_varies_has_limits_of_its_own(backend, dynamic) -> None:
+    executable = backend.load(backend.compile(dynamic, TARGET, CompileOptions()))
+    for batch in (1, 64):
+        assert executable.run({"x": np.zeros((batch, 4), np.float32)})["y"].shape == (batch, 4)
+    with pytest.raises(FeedError, match=r"\[65, 4\], outside profile 0: \[1, 4\] to \[64, 4\]"):
+        executable.run({"x": np.zeros((65, 4), np.float32)})
+    executable.close()
+
+
 def test_a_shape_that_varies_needs_limits(backend, dynamic) -> None:
+    wide = with_input_shapes(dynamic, {"x": (4, "width")})
     with pytest.raises(ConfigError, match=r"shape of input 'x' varies"):
-        backend.compile(dynamic, TARGET, CompileOptions())
+        backend.compile(wide, TARGET, CompileOptions())
     with pytest.raises(ConfigError, match="names 'z'"):
         backend.compile(dynamic, TARGET, CompileOptions(extra={"profile": "z:1x4,1x4,1x4"}))
     with pytest.raises(ConfigError, match="the model"):

@@ -12,6 +12,8 @@ __all__ = ["profiles"]
 
 _FACTOR = 8
 """How much larger than in calibration a dimension may become."""
+_BATCH = (1, 8, 64)
+"""Smallest, usual and largest batch where calibration saw none, as inside a network that is placed in parts."""
 
 
 def profiles(model: QuantizedModel, chosen: Sequence[Profile]) -> list[dict[str, list[list[int]]]]:
@@ -55,6 +57,8 @@ def _checked(model: QuantizedModel, varying: list[TensorInfo], profile: Profile)
 
 def _around(info: TensorInfo, sample: object) -> list[list[int]]:
     usual = list(sample) if isinstance(sample, Sequence) else None
+    if usual is None and info.shape and all(isinstance(size, int) for size in info.shape[1:]):
+        return [[batch, *(size for size in info.shape[1:] if isinstance(size, int))] for batch in _BATCH]
     if info.shape is None or usual is None or len(usual) != len(info.shape):
         raise ConfigError(
             f"the shape of input '{info.name}' varies, and nothing says within what limits",

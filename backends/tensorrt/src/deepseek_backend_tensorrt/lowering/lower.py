@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from deepseek_backend_tensorrt.lowering.bias import float_biases
+from deepseek_backend_tensorrt.lowering.clips import split_clips
 from deepseek_backend_tensorrt.lowering.edit import is_dq, is_q
 from deepseek_backend_tensorrt.lowering.half import to_half
 from deepseek_backend_tensorrt.lowering.opset import lower_opset
@@ -59,10 +60,11 @@ def lower(model: QuantizedModel, lowering: Lowering) -> Lowered:
         BackendError: the model does not fit the parser's opset, or an ONNX file.
     """
     result = model.clone()
-    unquantize(result, {*lowering.plain, *without_kernels(result, packed=lowering.typed)})
+    unquantize(result, {*lowering.plain, *without_kernels(result, typed=lowering.typed)})
     float_biases(result.graph)
     fuse_residuals(result)
     if not lowering.typed:
+        split_clips(result)
         real_weights(result)
     if lowering.half and lowering.typed:
         to_half(result.graph)

@@ -26,19 +26,33 @@ def unquantize(model: QuantizedModel, names: Collection[str]) -> None:
             _drop_pair(model.graph, node)
 
 
-def without_kernels(model: QuantizedModel, *, packed: bool) -> list[str]:
-    """Names of units whose 4-bit weights TensorRT does not unpack: their real numbers are stored instead.
-
-    Two codes share a byte, so their number must be even; builders before TensorRT 10 (`packed` is False) have none.
-    """
+def without_kernels(model: QuantizedModel, *, typed: bool) -> list[str]:
+    """Names of units that TensorRT has no kernel on codes for; builders before 10 (`typed` is False) have fewer."""
     return [
         unit.name
         for unit in model.units()
-        for operand in unit.operands(Role.WEIGHT)
-        if operand.qparams is not None
-        and operand.qparams.scheme.dtype in (DType.INT4, DType.UINT4)
-        and not (packed and math.prod(size or 0 for size in operand.shape or ()) % 2 == 0)
+        if not _unpacks(unit, typed) or (not typed and unit.op == "Conv" and not _groups_by_fours(unit))
     ]
+
+
+def _unpacks(unit: Unit, typed: bool) -> bool:
+    """Two 4-bit codes share a byte, so their number must be even; builders before TensorRT 10 have none."""
+    return all(
+        operand.qparams is None
+        or operand.qparams.scheme.dtype not in (DType.INT4, DType.UINT4)
+        or (typed and math.prod(size or 0 for size in operand.shape or ()) % 2 == 0)
+        for operand in unit.operands(Role.WEIGHT)
+    )
+
+
+def _groups_by_fours(unit: Unit) -> bool:
+    """TensorRT 8.6 finds no implementation of groups whose channels are no multiples of 4, but for depthwise."""
+    group = unit.node.attributes.get_int("group", 1)
+    shapes = [operand.shape for operand in unit.operands(Role.WEIGHT)]
+    if group == 1 or not shapes or not shapes[0]:
+        return True
+    outputs, inputs = (shapes[0][0] or 0) // group, shapes[0][1] or 0
+    return outputs == inputs == 1 or (outputs % 4 == 0 and inputs % 4 == 0)
 
 
 def _float_constants(graph: ir.Graph, unit: Unit) -> None:

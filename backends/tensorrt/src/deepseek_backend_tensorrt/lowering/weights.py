@@ -33,13 +33,14 @@ def _quantize(graph: ir.Graph, dequantize: ir.Node, real: NDArray[np.float32]) -
     codes = dequantize.inputs[0]
     assert codes is not None
     source = constant(graph, f"{codes.name}_real", real)
+    name = dequantize.outputs[0].name  # codes may be shared, what is read of them is not
     node = ir.Node(
         "",
         "QuantizeLinear",
         inputs=[source, *dequantize.inputs[1:]],
         attributes=[attribute for attribute in dequantize.attributes.values() if attribute.name == "axis"],
-        outputs=[ir.Value(name=f"{codes.name}_codes", type=codes.type, shape=codes.shape)],
-        name=f"{dequantize.name or codes.name}_quantize",
+        outputs=[ir.Value(name=f"{name}_codes", type=codes.type, shape=codes.shape)],
+        name=f"{name}_quantize",
     )
     graph.insert_before(dequantize, node)
     dequantize.replace_input_with(0, node.outputs[0])
