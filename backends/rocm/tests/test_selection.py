@@ -92,7 +92,8 @@ def _built(**changed: int) -> Built:
 @pytest.mark.parametrize(
     ("built", "gpu", "said"),
     [
-        (_built(spills=2), "gfx942", "spills 2 registers"),
+        (_built(spills=2, scratch=8), "gfx942", "spills 2 registers in 8 bytes"),
+        (_built(scratch=20), "gfx942", "20 bytes a lane"),
         (_built(shared=70000), "gfx942", "70,000 bytes of LDS"),
         (_built(), "gfx1100", "no v_wmma_i32_ instruction"),
         (_built(occupancy=1, threads=2048), "gfx942", "cannot hold one workgroup"),

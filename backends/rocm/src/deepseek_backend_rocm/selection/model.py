@@ -20,7 +20,7 @@ from deepseek_backend_rocm.plan.steps import Step
 from deepseek_backend_rocm.selection.candidates import grid_of
 from deepseek_backend_rocm.targets import Gpu
 
-__all__ = ["Issue", "cost_of", "issue_of", "matrix_count", "problem_of"]
+__all__ = ["Issue", "cost_of", "executed", "issue_of", "matrix_count", "problem_of", "turns_of"]
 
 _SHAPE = re.compile(r"_(\d+)x(\d+)x(\d+)")
 _PLACES = 128
@@ -64,8 +64,8 @@ def matrix_count(listing: Listing, gpu: Gpu) -> int:
 
 def problem_of(built: Built, gpu: Gpu) -> str | None:
     """Why a variant may not be chosen; None when it may."""
-    if built.listing.spills:
-        return f"it spills {built.listing.spills} registers"
+    if built.listing.spills or built.listing.scratch:
+        return f"it spills {built.listing.spills} registers in {built.listing.scratch} bytes a lane"
     if built.shared > gpu.group_lds:
         return f"it needs {built.shared:,} bytes of LDS; a workgroup has {gpu.group_lds:,}"
     if gpu.matrix and built.variant.kernel in ("conv", "matmul") and not matrix_count(built.listing, gpu):
@@ -83,7 +83,7 @@ def cost_of(step: Step, built: Built, gpu: Gpu) -> float:
     waves_per_simd = max(built.threads // gpu.wave / gpu.simds, 1.0)
     together = min(_groups_per_unit(built, gpu), rounds) * waves_per_simd
     loop, rest = issue_of(built.listing.inner, gpu), issue_of(_rest(built.listing), gpu)
-    turns = _turns(step, built)
+    turns = turns_of(step, built)
     # Other wavefronts issue while one waits for the matrix core; a lone one waits itself.
     inner = max(loop.matrix, loop.other) if together >= 2 else loop.matrix + loop.other
     cycles = rounds * waves_per_simd * (turns * inner + rest.matrix + rest.other)
@@ -94,7 +94,13 @@ def _rest(listing: Listing) -> dict[str, int]:
     return {name: count - listing.inner.get(name, 0) for name, count in listing.whole.items()}
 
 
-def _turns(step: Step, built: Built) -> int:
+def executed(step: Step, built: Built, gpu: Gpu) -> Issue:
+    """Issue cycles of one wavefront from begin to end, each instruction outside of the inner loop taken once."""
+    loop, rest, turns = issue_of(built.listing.inner, gpu), issue_of(_rest(built.listing), gpu), turns_of(step, built)
+    return Issue(turns * loop.matrix + rest.matrix, turns * loop.other + rest.other)
+
+
+def turns_of(step: Step, built: Built) -> int:
     """Turns of the inner loop in one workgroup."""
     if step.kernel == "conv":
         taps = step.integer("taps")
