@@ -54,7 +54,7 @@ def deepseek_claim(model: QuantizedModel, target: Target, refuse: Callable[[Unit
 
 @hookimpl
 def deepseek_kernels(unit: Unit, target: Target) -> Sequence[KernelCandidate]:
-    from deepseek_backend_rocm.selecting import candidates
+    from deepseek_backend_rocm.offers import candidates
 
     return candidates(unit, target)
 

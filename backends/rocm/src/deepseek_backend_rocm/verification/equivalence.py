@@ -1,13 +1,14 @@
 """Shows that a changed instruction is none: it does the same whenever it is executed, or nobody uses what it does.
 
-A mutation that no run shows is either one that the emulator misses, or the same program: a sum in place of an or of bits
-that never meet, a maximum of what is never negative. Which of the two is decided here, from what waves hold whenever they
-come there, and not by hand.
+A mutation that no run shows is either one that the emulator misses, or the same program: a sum in place of an or of
+bits that never meet, a maximum of what is never negative. Which of the two is decided here, from what waves hold
+whenever they come there, and not by hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +32,7 @@ Run = Callable[[Change], dict[str, Array]]
 def never_differs(run: Run, code: int, place: int, mutant: Step) -> bool:
     """Whether an instruction and its mutant write the same registers and go the same way, whenever waves come there.
 
-    Neither may access memory, or be a barrier.
+    Neither may write memory, wait, or be a barrier.
 
     Args:
         run: runs the program.
@@ -44,10 +45,12 @@ def never_differs(run: Run, code: int, place: int, mutant: Step) -> bool:
         written = original.writes | mutant.writes
 
         def both(waves: Waves) -> object:
-            before = _state(waves, written)
+            before, board = _state(waves, written), waves.board
+            waves.board = deepcopy(board)
             way = mutant.run(waves)
             changed = _state(waves, written)
             _restore(waves, before)
+            waves.board = board
             result = original.run(waves)
             now = _state(waves, written)
             alike = all(np.array_equal(changed[number], now[number]) for number in now)
@@ -65,7 +68,7 @@ def never_differs(run: Run, code: int, place: int, mutant: Step) -> bool:
 
 
 def unused(run: Run, code: int, place: int, expected: dict[str, Array]) -> bool:
-    """Whether results stay when noise takes the place of what an instruction writes to vector registers.
+    """Whether results stay when noise takes the place of what a vector instruction writes.
 
     Args:
         run: runs the program.
@@ -79,6 +82,8 @@ def unused(run: Run, code: int, place: int, expected: dict[str, Array]) -> bool:
             for number in original.writes:
                 if number < SGPR:
                     waves.write_v(number, waves.v[number] ^ np.uint32(_NOISE))
+                else:
+                    waves.write_s(number - SGPR, waves.s[number - SGPR] ^ np.uint32(_NOISE))
             return result
 
         return replace(original, run=act)

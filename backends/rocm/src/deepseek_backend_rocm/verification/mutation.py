@@ -5,6 +5,7 @@ Every mutation changes words of a code object and goes the whole way from there:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -28,8 +29,8 @@ __all__ = ["KINDS", "Judge", "Judgement", "Mutation", "mutations"]
 _NOP = 0xBF800000
 _FEW, _MANY = 2, 12
 """Runs before the proof is tried, and in all."""
-_BUDGET = 200_000
-_EFFECTS = ("s_load", "s_waitcnt", "s_wait_", "s_barrier", "s_endpgm")
+_EFFECTS = ("s_waitcnt", "s_wait_", "s_barrier", "s_endpgm")
+_READS = ("ds_read", "ds_load", "buffer_load", "global_load")
 Words = tuple[int, ...]
 
 
@@ -257,14 +258,22 @@ class Judge:
     def __init__(self, image: Image, architecture: str, feeds: Callable[[int], dict[str, Array]]) -> None:
         self._image, self._architecture, self._feeds = image, architecture, feeds
         self._expected: dict[int, dict[str, Array]] = {}
+        self._budget = 1 << 30
 
     def executed(self) -> dict[int, set[int]]:
-        """Code object → places of its kernel's instructions that a run reaches."""
+        """Code object → places of its kernel's instructions that a run reaches.
+
+        It sets how long a mutation may run: several times as long.
+        """
         reached: dict[int, set[int]] = {code: set() for code in range(len(self._image.codes))}
+        count = itertools.count(1)
+        total = 0
 
         def watched(code: int, kernel: KernelCode) -> KernelCode:
             def watch(place: int, step: Step) -> Step:
                 def run(waves: Waves) -> object:
+                    nonlocal total
+                    total = next(count)
                     reached[code].add(place)
                     return step.run(waves)
 
@@ -273,6 +282,7 @@ class Judge:
             return replace(kernel, steps=tuple(watch(place, step) for place, step in enumerate(kernel.steps)))
 
         self._run(self._image, 0, watched)
+        self._budget = 3 * total
         return reached
 
     def judge(self, mutation: Mutation) -> Judgement:
@@ -301,11 +311,11 @@ class Judge:
         return None
 
     def _proof(self, mutation: Mutation) -> str | None:
-        """Why it is the same program, of instructions that only compute."""
+        """Why it is the same program, of instructions that compute or load."""
         step = _kernel(mutation.data).steps[mutation.place]
         original = _kernel(self._image.codes[mutation.code]).steps[mutation.place]
         texts = (mutation.before, mutation.after)
-        computes = all(text.startswith(("v_", "s_")) and not text.startswith(_EFFECTS) for text in texts)
+        computes = all(text.startswith(("v_", "s_", *_READS)) and not text.startswith(_EFFECTS) for text in texts)
         if not computes or (original.control, original.target) != (step.control, step.target):
             return None
 
@@ -314,12 +324,13 @@ class Judge:
 
         if never_differs(run, mutation.code, mutation.place, step):
             return "it does the same whenever it is executed"
-        if unused(run, mutation.code, mutation.place, self._expected[0]) and step.writes == original.writes:
+        vector = all(text.startswith("v_") for text in texts) and step.writes == original.writes
+        if vector and unused(run, mutation.code, mutation.place, self._expected[0]):
             return "nothing uses what it writes"
         return None
 
     def _run(self, image: Image, number: int, change: Change | None = None) -> dict[str, Array]:
-        executable = RocmExecutable(image, _Device(self._architecture, image, change))
+        executable = RocmExecutable(image, _Device(self._architecture, image, change, self._budget))
         try:
             return executable.run(self._feeds(number))
         finally:
@@ -329,8 +340,8 @@ class Judge:
 class _Device(EmulatedDevice):
     """The emulator, with kernels changed after decoding."""
 
-    def __init__(self, architecture: str, image: Image, change: Change | None) -> None:
-        super().__init__(architecture, Machine(budget=_BUDGET))
+    def __init__(self, architecture: str, image: Image, change: Change | None, budget: int) -> None:
+        super().__init__(architecture, Machine(budget=budget))
         self._codes, self._change = image.codes, change
         self._numbers: dict[int, int] = {}
 
