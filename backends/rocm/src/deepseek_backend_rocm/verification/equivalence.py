@@ -20,24 +20,26 @@ from deepseek_backend_rocm.emulator.operands import EXEC
 from deepseek_backend_rocm.emulator.waves import Waves
 from deepseek_core.errors import DeepseekError
 
-__all__ = ["Change", "never_differs", "unused"]
+__all__ = ["Change", "never_differs", "shortcut", "unused"]
 
 _NOISE = 0x9E3779B9
 _SCC, _MASK = -1, -2
+_VECTOR = ("v_", "ds_", "global_", "buffer_", "s_waitcnt", "s_wait_", "s_nop")
 Change = Callable[[int, KernelCode], KernelCode]
 Run = Callable[[Change], dict[str, Array]]
 """Runs the original program with its kernels changed; gives its results."""
 
 
-def never_differs(run: Run, code: int, place: int, mutant: Step) -> bool:
-    """Whether an instruction and its mutant write the same registers and go the same way, whenever waves come there.
+def never_differs(run: Run, code: int, place: int, mutant: Step, expected: dict[str, Array]) -> bool:
+    """Whether an instruction and its mutant write the same and go the same way, whenever waves come there.
 
-    Neither may write memory, wait, or be a barrier.
+    Neither may write memory, wait, or be a barrier. What the mutant writes besides gets noise, which must not matter.
 
     Args:
         run: runs the program.
         code, place: where the instruction is.
         mutant: what it would do, changed.
+        expected: results of the program.
     """
     differs: list[bool] = []
 
@@ -52,19 +54,16 @@ def never_differs(run: Run, code: int, place: int, mutant: Step) -> bool:
             _restore(waves, before)
             waves.board = board
             result = original.run(waves)
-            now = _state(waves, written)
+            now = _state(waves, original.writes)
             alike = all(np.array_equal(changed[number], now[number]) for number in now)
             same_way = not original.control or np.array_equal(_ways(way, waves), _ways(result, waves))
             differs.append(not alike or not same_way)
+            _add_noise(waves, mutant.writes - original.writes)
             return result
 
         return replace(original, run=both)
 
-    try:
-        run(_replacing(code, place, beside))
-    except DeepseekError:
-        return False
-    return bool(differs) and not any(differs)
+    return _gives(run, _replacing(code, place, beside), expected) and bool(differs) and not any(differs)
 
 
 def unused(run: Run, code: int, place: int, expected: dict[str, Array]) -> bool:
@@ -79,20 +78,44 @@ def unused(run: Run, code: int, place: int, expected: dict[str, Array]) -> bool:
     def noisy(original: Step) -> Step:
         def act(waves: Waves) -> object:
             result = original.run(waves)
-            for number in original.writes:
-                if number < SGPR:
-                    waves.write_v(number, waves.v[number] ^ np.uint32(_NOISE))
-                else:
-                    waves.write_s(number - SGPR, waves.s[number - SGPR] ^ np.uint32(_NOISE))
+            _add_noise(waves, original.writes)
             return result
 
         return replace(original, run=act)
 
+    return _gives(run, _replacing(code, place, noisy), expected)
+
+
+def shortcut(kernel: KernelCode, place: int, mutant: Step) -> bool:
+    """Whether a branch around instructions became one that does nothing, and those do nothing without lanes.
+
+    Args:
+        kernel: the program.
+        place: of the branch.
+        mutant: what is there instead.
+    """
+    step = kernel.steps[place]
+    if step.control != "skip" or mutant.control or mutant.writes:
+        return False
+    skipped = range(place + 1, kernel.targets[place])
+    vector = all(kernel.instructions[i].text.startswith(_VECTOR) for i in skipped)
+    return vector and all(number < SGPR for i in skipped for number in kernel.steps[i].writes)
+
+
+def _gives(run: Run, change: Change, expected: dict[str, Array]) -> bool:
     try:
-        actual = run(_replacing(code, place, noisy))
+        actual = run(change)
     except DeepseekError:
         return False
     return all(np.array_equal(actual[name], array) for name, array in expected.items())
+
+
+def _add_noise(waves: Waves, numbers: frozenset[int]) -> None:
+    for number in numbers:
+        if number < SGPR:
+            waves.write_v(number, waves.v[number] ^ np.uint32(_NOISE))
+        else:
+            waves.write_s(number - SGPR, waves.s[number - SGPR] ^ np.uint32(_NOISE))
 
 
 def _replacing(code: int, place: int, action: Callable[[Step], Step]) -> Change:

@@ -21,7 +21,7 @@ from deepseek_backend_rocm.emulator.machine import Machine
 from deepseek_backend_rocm.emulator.waves import Waves
 from deepseek_backend_rocm.program import Image
 from deepseek_backend_rocm.runtime import RocmExecutable
-from deepseek_backend_rocm.verification.equivalence import Change, never_differs, unused
+from deepseek_backend_rocm.verification.equivalence import Change, never_differs, shortcut, unused
 from deepseek_core.errors import DeepseekError
 
 __all__ = ["KINDS", "Judge", "Judgement", "Mutation", "mutations"]
@@ -313,7 +313,10 @@ class Judge:
     def _proof(self, mutation: Mutation) -> str | None:
         """Why it is the same program, of instructions that compute or load."""
         step = _kernel(mutation.data).steps[mutation.place]
-        original = _kernel(self._image.codes[mutation.code]).steps[mutation.place]
+        kernel = _kernel(self._image.codes[mutation.code])
+        original = kernel.steps[mutation.place]
+        if shortcut(kernel, mutation.place, step):
+            return "without lanes nothing behind it does anything"
         texts = (mutation.before, mutation.after)
         computes = all(text.startswith(("v_", "s_", *_READS)) and not text.startswith(_EFFECTS) for text in texts)
         if not computes or (original.control, original.target) != (step.control, step.target):
@@ -322,7 +325,7 @@ class Judge:
         def run(change: Change) -> dict[str, Array]:
             return self._run(self._image, 0, change)
 
-        if never_differs(run, mutation.code, mutation.place, step):
+        if never_differs(run, mutation.code, mutation.place, step, self._expected[0]):
             return "it does the same whenever it is executed"
         vector = all(text.startswith("v_") for text in texts) and step.writes == original.writes
         if vector and unused(run, mutation.code, mutation.place, self._expected[0]):
