@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import onnx_ir as ir
+
 from deepseek_backend_rocm import __version__
 from deepseek_backend_rocm.capabilities import capabilities
 from deepseek_backend_rocm.container import FORMAT, encode
+from deepseek_backend_rocm.devices.migraphx import FORMAT as MIGRAPHX
 from deepseek_backend_rocm.lowering import lower
 from deepseek_backend_rocm.lowering.paths import objection
 from deepseek_backend_rocm.plan.bind import Codes, bind
@@ -32,9 +35,18 @@ def compile_model(model: QuantizedModel, target: Target, options: CompileOptions
         ConfigError: an unknown option.
         BackendError: Triton is missing, a unit that the target does not run, or taps are asked for.
     """
+    if Settings.read(target, options).runtime == "migraphx":
+        return _as_onnx(model, target, options)
     image = build_image(model, target, options)
     toolchain = {"deepseek-backend-rocm": __version__, "triton": TRITON}
     return Artifact(target, encode(image), FORMAT, toolchain, report=dict(image.report))
+
+
+def _as_onnx(model: QuantizedModel, target: Target, options: CompileOptions) -> Artifact:
+    """The part as it is, of units that are claimed; another compiler does the rest when it is opened."""
+    plan(model, target, options)
+    payload = bytes(ir.to_proto(model.model).SerializeToString(deterministic=True))
+    return Artifact(target, payload, MIGRAPHX, {"deepseek-backend-rocm": __version__})
 
 
 def build_image(model: QuantizedModel, target: Target, options: CompileOptions) -> Image:

@@ -13,16 +13,18 @@ from deepseek_backend_rocm.container import FORMAT, decode
 from deepseek_backend_rocm.devices.base import Call, Device, DeviceError, Range, Recording
 from deepseek_backend_rocm.devices.emulated import EmulatedDevice, device_name
 from deepseek_backend_rocm.devices.hip import open_hip
+from deepseek_backend_rocm.devices.migraphx import FORMAT as MIGRAPHX
+from deepseek_backend_rocm.devices.migraphx import MigraphxExecutable
 from deepseek_backend_rocm.probe import gpus
 from deepseek_backend_rocm.program import Image, Launch, Port, Program, Space
 from deepseek_backend_rocm.targets import TARGETS
-from deepseek_core import Artifact, Feeds, TensorInfo, Tier
+from deepseek_core import Artifact, Executable, Feeds, TensorInfo, Tier
 from deepseek_core.errors import BackendError, PackageError
 
 __all__ = ["RocmExecutable", "open_artifact"]
 
 
-def open_artifact(artifact: Artifact, device: str | None) -> RocmExecutable:
+def open_artifact(artifact: Artifact, device: str | None) -> Executable:
     """Open an artifact on an AMD GPU of its target, or on the emulator where there is none.
 
     Raises:
@@ -30,6 +32,9 @@ def open_artifact(artifact: Artifact, device: str | None) -> RocmExecutable:
         BackendError: there is no such device, or no emulator.
     """
     target = artifact.target
+    if artifact.format == MIGRAPHX and target in TARGETS:
+        artifact.verify()
+        return MigraphxExecutable(artifact.payload, _gpu(target.device, device))
     if artifact.format != FORMAT or target not in TARGETS:
         found = f"format '{artifact.format}' for {target}"
         raise PackageError(f"the rocm backend does not run an artifact of {found}", fix="compile the model again")
@@ -41,6 +46,15 @@ def open_artifact(artifact: Artifact, device: str | None) -> RocmExecutable:
             f"the artifact has no code for {target.device}, but for {has}", fix="compile the model again"
         )
     return RocmExecutable(image, _device(target.device, device))
+
+
+def _gpu(architecture: str, wanted: str | None) -> str:
+    """Name of the GPU that MIGraphX will run on; it chooses none itself."""
+    present = [name for name, found in gpus()[0] if found == architecture]
+    if not present or wanted not in (None, "hip", present[0]):
+        found = f"'{wanted}'" if present else f"{architecture} GPU"
+        raise BackendError(f"there is no {found} for MIGraphX", fix="compile without rocm.runtime=migraphx")
+    return present[0]
 
 
 def _device(architecture: str, wanted: str | None) -> Device:

@@ -10,6 +10,8 @@ from deepseek_core.errors import ConfigError
 
 __all__ = ["Settings"]
 
+_RUNTIMES = ("kernels", "migraphx")
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -17,22 +19,27 @@ class Settings:
 
     Attributes:
         architectures: that the artifact is built for; the target's own first.
+        runtime: `kernels`, our own, or `migraphx`: the part as an ONNX model for ONNX Runtime's MIGraphX provider.
     """
 
     architectures: tuple[str, ...]
+    runtime: str = "kernels"
 
     @classmethod
     def read(cls, target: Target, options: CompileOptions) -> Settings:
-        """Settings from the options: `architectures` names others beside the target's own, joined by `+`.
+        """Settings from the options: `architectures` (others beside the target's own, joined by `+`) and `runtime`.
 
         Raises:
             ConfigError: an unknown name, or a value out of range.
         """
         for name in options.extra:
-            if name != "architectures":
-                raise ConfigError(f"the rocm backend has no option '{name}'", fix="it has: architectures")
+            if name not in ("architectures", "runtime"):
+                raise ConfigError(f"the rocm backend has no option '{name}'", fix="it has: architectures, runtime")
+        runtime = options.extra.get("runtime", "kernels")
+        if runtime not in _RUNTIMES:
+            raise ConfigError(f"rocm.runtime is '{runtime}'", fix=f"choose one of {', '.join(_RUNTIMES)}")
         others = [name for name in options.extra.get("architectures", "").split("+") if name]
         unknown = next((name for name in others if name not in ARCHITECTURES), None)
         if unknown is not None:
             raise ConfigError(f"rocm.architectures has '{unknown}'", fix=f"join some of {', '.join(GPUS)} by +")
-        return cls(tuple(dict.fromkeys((target.device, *others))))
+        return cls(tuple(dict.fromkeys((target.device, *others))), runtime)
