@@ -17,11 +17,14 @@ from arm_peers.compare import Comparison, Network
 from deepseek_backend_arm.emulator import find_qemu
 from deepseek_backend_arm.toolchain import find_toolchain
 from deepseek_core import Artifact, CalibratorSpec, CompileOptions, QuantizedModel, discover
+from deepseek_core.cross import cross_compile
 from deepseek_core.ir import with_input_shapes
 from deepseek_core.pipeline import float_model, quantize
 from efficientnet_lite0.model import export
 from efficientnet_lite0.photos import foolbox_photos, load_folder, samples, split
 from harness import Figure, Options, main
+from quantization.networks import prepared
+from quantization.networks.minilm import MiniLM
 
 Feeds = Mapping[str, NDArray[Any]]
 CPUS = {
@@ -33,7 +36,7 @@ CPUS = {
 }
 """Emulated CPU → what multiplies on it."""
 TARGETS = {("ResNet-18", "cortex-a72"): 430.0, ("ResNet-18", "cortex-a76"): 165.0}
-PHOTOS, CALIBRATION = 100, 10
+PHOTOS, CALIBRATION, TOKENS = 100, 10, 128
 _DETAILS: dict[str, object] = {}
 
 
@@ -57,9 +60,14 @@ def _networks(folder: Path, *, quick: bool) -> Iterator[Network]:
         path = architecture.export(folder / f"{architecture.name}.onnx")
         feeds = [{"x": rng.standard_normal(architecture.shape).astype(np.float32)} for _ in range(3)]
         yield _quantized(architecture.name, float_model(path), feeds)
-    if not quick:
-        source = with_input_shapes(float_model(export(folder / "lite.onnx")), {"image": (1, 3, 224, 224)})
-        yield _quantized("EfficientNet-Lite0", source, list(samples(foolbox_photos()))[:3])
+    if quick:
+        return
+    source = with_input_shapes(float_model(export(folder / "lite.onnx")), {"image": (1, 3, 224, 224)})
+    yield _quantized("EfficientNet-Lite0", source, list(samples(foolbox_photos()))[:3])
+    ids = [rng.integers(1000, 20000, (1, TOKENS)) for _ in range(3)]
+    shapes = dict.fromkeys(("input_ids", "attention_mask"), (1, TOKENS))
+    source = with_input_shapes(float_model(prepared(MiniLM()).model), shapes)
+    yield _quantized("MiniLM-L6", source, [{"input_ids": i, "attention_mask": np.ones_like(i)} for i in ids])
 
 
 def _quantized(title: str, source: QuantizedModel, feeds: Sequence[Feeds]) -> Network:
@@ -68,11 +76,9 @@ def _quantized(title: str, source: QuantizedModel, feeds: Sequence[Feeds]) -> Ne
 
 
 def _network(network: Network, counter: Counter, folder: Path, *, peers: bool) -> list[Figure]:
-    backend, target = discover().resolve("arm64")
     title, model = network.title, network.models["int8"]
     start = time.monotonic()
-    built = backend.cross_compile(model, target, "bin", CompileOptions())
-    assert built is not None
+    built = cross_compile(model, "arm64", registry=discover())
     seconds = time.monotonic() - start
     image = folder / "image"
     image.write_bytes(built.payload)

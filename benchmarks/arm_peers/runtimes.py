@@ -55,9 +55,10 @@ class Runtime:
         Raises:
             RuntimeError: it fails; the message is its last line.
         """
-        files = [_HERE / f"{name}.py" for name in ("runtimes", "environments", "sysroot", "tvm_build")]
-        own = code([*files, _HERE / "device" / "once.py", self._script])
-        key = f"{self.key}-{model.stem}-{cpu}-{digest([model, feeds], own)}"
+        own = code([_HERE / "environments.py", _HERE / "tvm_build.py", _HERE / "device" / "once.py", self._script])
+        with np.load(feeds, allow_pickle=False) as file:  # the file itself has its date in it
+            data = [f"{name} {file[name].tolist()}" for name in file.files]
+        key = f"{self.key}-{model.stem}-{cpu}-{digest([model], own, *_IREE, *data)}"
         kept = build(root() / "arm" / key, lambda folder: self._run(model, feeds, cpu, counter, folder))
         with np.load(kept / "outputs.npz", allow_pickle=False) as file:
             outputs = tuple(file[name] for name in file.files)

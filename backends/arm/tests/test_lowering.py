@@ -27,10 +27,10 @@ def test_the_small_network_becomes_these_kernels(network) -> None:
 @pytest.mark.parametrize("sums", ["pairs", "fours"])
 def test_products_may_be_summed_either_way(network, toolchain, sample, expected, sums) -> None:
     backend, target = discover().resolve("arm:cortex-a72")
-    executable = backend.load(backend.compile(network, target, CompileOptions(extra={"sums": sums})))
+    executable = backend.load(backend.compile(network, target, CompileOptions(extra={"kernels": sums})))
     np.testing.assert_array_equal(executable.run({"x": sample})["y"], expected)
     executable.close()
-    marked = [step.memory["tight"] for step in lower(network, CompileOptions(extra={"sums": sums})).steps[2:5:2]]
+    marked = [step.memory["tight"] for step in lower(network, CompileOptions(extra={"kernels": sums})).steps[2:5:2]]
     assert (marked[1] is not None) == (sums == "fours")
 
 

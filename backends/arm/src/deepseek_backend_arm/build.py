@@ -8,19 +8,20 @@ import tempfile
 from pathlib import Path
 
 from deepseek_backend_arm.sources import BARE, FLAGS, LIBRARY, features, sources
-from deepseek_backend_arm.toolchain import Toolchain, find_toolchain, run_tool
+from deepseek_backend_arm.toolchain import Toolchain, find_toolchain, is_arm, run_tool
 from deepseek_core import CompileOptions
 from deepseek_core.errors import StorageError
 from deepseek_core.selection import cache_folder
 
-__all__ = ["runtime_folder"]
+__all__ = ["SHARED", "link_shared", "runtime_folder"]
 
 _LIBRARY = "libds.a"
 _SERVER = "serve"
+SHARED = "libds.so"
 
 
 def runtime_folder(options: CompileOptions | None = None) -> Path:
-    """A folder with `libds.a`, the objects of images, `serve` and the headers; built on first use, some seconds.
+    """A folder with `libds.a`, objects of images, `serve`, headers, and on ARM64 `libds.so`; built on first use.
 
     Raises:
         BackendError: there is no toolchain, or it failed.
@@ -68,3 +69,14 @@ def _compile(toolchain: Toolchain, work: Path, options: CompileOptions) -> None:
         toolchain.run([*FLAGS, *toolchain.flags, *toolchain.instructions(features(name)), "-c", f"{name}.c"], work)
     run_tool([*toolchain.archive, "rcsD", _LIBRARY, *(f"{name}.o" for name in LIBRARY)], work)
     toolchain.run(["-static", "-s", "-o", _SERVER, "serve.o", _LIBRARY, "-lm", "-lpthread"], work)
+    if is_arm():
+        link_shared(toolchain, work)
+
+
+def link_shared(toolchain: Toolchain, work: Path) -> None:
+    """The library that this process loads on an ARM64 machine, from the sources in a folder."""
+    for name in LIBRARY:
+        words = [*FLAGS, *toolchain.flags, *toolchain.instructions(features(name)), "-fPIC"]
+        toolchain.run([*words, "-c", f"{name}.c", "-o", f"{name}.pic.o"], work)
+    objects = [f"{name}.pic.o" for name in LIBRARY]
+    toolchain.run(["-shared", "-s", "-o", SHARED, *objects, "-lm", "-lpthread"], work)

@@ -65,6 +65,16 @@ class Library:
                 for place in container.outputs
             ]
 
+    @property
+    def level(self) -> int:
+        """Best instruction set of this CPU, as a position in `targets.LEVELS`."""
+        return int(self._library.ds_cpu())
+
+    def execute(self, slot: int) -> None:
+        """Run a loaded program on what lies in its inputs."""
+        with self._lock:
+            self._library.ds_execute(self._loaded[slot][1])
+
     def free(self, slot: int) -> None:
         """Forget a program."""
         with self._lock:

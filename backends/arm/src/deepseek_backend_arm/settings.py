@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deepseek_backend_arm.selection import NAMES
 from deepseek_core import CompileOptions
 from deepseek_core.errors import ConfigError
 
-__all__ = ["AUTO", "MOST_THREADS", "SUMS", "Settings"]
+__all__ = ["AUTO", "KERNELS", "MOST_THREADS", "Settings"]
 
 AUTO = "auto"
-SUMS = (AUTO, "pairs", "fours")
+KERNELS = (AUTO, *NAMES)
 MOST_THREADS = 64
 
 
@@ -20,11 +21,11 @@ class Settings:
 
     Attributes:
         threads: how many share the work of a step.
-        sums: how CPUs without sdot add products of codes: `pairs` or `fours` in int16, or `auto`, by the weights.
+        kernels: name of a matrix kernel that is taken wherever it exists, or `auto`: the fastest for each unit.
     """
 
     threads: int = 1
-    sums: str = AUTO
+    kernels: str = AUTO
 
     @classmethod
     def read(cls, options: CompileOptions) -> Settings:
@@ -34,11 +35,11 @@ class Settings:
             ConfigError: an unknown name, or a value out of range.
         """
         for name in options.extra:
-            if name != "sums":
-                raise ConfigError(f"the arm backend has no option '{name}'", fix="it has: sums")
-        sums = options.extra.get("sums", AUTO)
-        if sums not in SUMS:
-            raise ConfigError(f"arm.sums={sums}", fix=f"choose one of {', '.join(SUMS)}")
+            if name != "kernels":
+                raise ConfigError(f"the arm backend has no option '{name}'", fix="it has: kernels")
+        kernels = options.extra.get("kernels", AUTO)
+        if kernels not in KERNELS:
+            raise ConfigError(f"arm.kernels={kernels}", fix=f"choose one of {', '.join(KERNELS)}")
         if not 0 <= options.threads <= MOST_THREADS:
             raise ConfigError(f"{options.threads} threads", fix=f"give 1 to {MOST_THREADS}")
-        return cls(options.threads or 1, sums)
+        return cls(options.threads or 1, kernels)

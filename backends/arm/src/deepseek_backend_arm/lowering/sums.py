@@ -159,7 +159,13 @@ def _depthwise(emitter: Emitter, x: Tensor, sums: CodeSums, values: dict[str, Va
 def _matrix(
     emitter: Emitter, x: Tensor, groups: int, sums: CodeSums, *, values: dict[str, Value], result: Tensor
 ) -> None:
-    packed = matrix(emitter, rows_by_group(sums.weights, groups), corrected(sums), sums.scale)
+    packed = matrix(
+        emitter,
+        prod((result.shape[0], *result.shape[2:])),
+        rows_by_group(sums.weights, groups),
+        corrected(sums),
+        sums.scale,
+    )
     codes = sums.codes or Codes(0, -128, 127)
     shift = None
     if sums.shift is not None:
@@ -169,7 +175,7 @@ def _matrix(
     places |= {"scale": packed.scale, "tight": packed.tight, "addend": None, "shift": shift}
     numbers: dict[str, Value] = {"oc": result.shape[1], "depth": packed.depth, "wide": int(packed.wide), **NO_ADDEND}
     numbers |= {"x_zero": sums.x_zero, "zero": codes.zero, "low": codes.low, "high": codes.high}
-    numbers |= {"real": int(sums.codes is None), "real_low": sums.low, "real_high": sums.high}
+    numbers |= {"way": packed.way.word, "real": int(sums.codes is None), "real_low": sums.low, "real_high": sums.high}
     emitter.emit("conv", places, {**values, **numbers}, scratch=gemm_scratch(packed.depth))
 
 

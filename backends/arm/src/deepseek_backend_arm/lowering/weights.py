@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from deepseek_backend_arm.lowering.emitter import Emitter, constant_of
 from deepseek_backend_arm.plan.program import Memory
+from deepseek_backend_arm.selection import Product, Way, choose
 from deepseek_core import Role, Unit
 
 __all__ = [
     "BLOCK",
     "PANEL",
-    "WORTH_FOURS",
     "Matrix",
     "matrix",
     "pack",
@@ -28,8 +28,6 @@ __all__ = [
 ]
 
 PANEL, SLAB, BLOCK, LANES, COLUMNS = 4, 4, 16, 8, 8
-WORTH_FOURS = 0.5
-"""Share of blocks from which sums of four products need fewer instructions than sums of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,8 @@ class Matrix:
     """Constants of a matrix product, in the order of its channels.
 
     Attributes:
-        tight: where products of four fit int16; see `tight`.
+        tight: where products of four are summed in int16; see `tight`.
+        way: of the kernel that multiplies.
         depth: products behind one sum, up to a whole block.
         wide: whether a weight is -128.
     """
@@ -46,16 +45,22 @@ class Matrix:
     bias: Memory
     scale: Memory
     tight: Memory
+    way: Way
     depth: int
     wide: bool
 
 
 def matrix(
-    emitter: Emitter, groups: list[NDArray[np.int8]], bias: NDArray[np.int32], scale: NDArray[np.float32]
+    emitter: Emitter,
+    positions: int,
+    groups: list[NDArray[np.int8]],
+    bias: NDArray[np.int32],
+    scale: NDArray[np.float32],
 ) -> Matrix:
-    """Pack weights.
+    """Pack weights, for the kernels that are chosen.
 
     Args:
+        positions: rows that they are multiplied by.
         groups: [channels, depth] of each group of channels.
         bias: [all channels], with the input's zero point in it.
         scale: [all channels].
@@ -64,21 +69,17 @@ def matrix(
     numbers = (bias, scale)
     rows = [np.concatenate([padded(part, PANEL, 0) for part in np.split(n, len(groups))]) for n in numbers]
     flags = np.concatenate([tight(group) for group in groups])
+    settings = emitter.settings
+    way = choose(Product.of(positions, groups, flags), settings.kernels, settings.threads)
     return Matrix(
-        emitter.constants.add(packed, packed=True),
+        emitter.constants.add(packed, packed=True, by_dot=way.by_dot),
         emitter.constants.add(rows[0]),
         emitter.constants.add(rows[1]),
-        emitter.constants.add(flags) if _takes_fours(emitter.settings.sums, flags) else None,
+        emitter.constants.add(flags) if way.fours and flags.any() else None,
+        way,
         -(-groups[0].shape[1] // BLOCK) * BLOCK,
         any(bool((group == -128).any()) for group in groups),
     )
-
-
-def _takes_fours(sums: str, flags: NDArray[np.uint8]) -> bool:
-    """Whether a CPU without sdot sums products by four, where the flags allow it."""
-    if not flags.any() or sums == "pairs":
-        return False
-    return sums == "fours" or float(flags.mean()) >= WORTH_FOURS
 
 
 def pack(rows: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -108,7 +108,7 @@ KERNELS = {
             "conv",
             "x weights bias scale tight addend shift y",
             f"n h w c oc groups depth pointwise {_WINDOW} x_zero zero low high wide "
-            "addend_zero sum_zero sum_low sum_high real",
+            "addend_zero sum_zero sum_low sum_high real way",
             "own_scale addend_scale sum_scale real_low real_high",
         ),
         _kernel("depthwise", "x weights bias scale y", f"n h w c {_WINDOW} x_zero zero low high wide"),

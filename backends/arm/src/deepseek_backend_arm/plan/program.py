@@ -104,18 +104,18 @@ class Constants:
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._known: dict[tuple[bytes, bool], Constant] = {}
+        self._known: dict[tuple[bytes, bool, bool], Constant] = {}
         self.packs: list[tuple[int, int]] = []
 
-    def add(self, array: NDArray[Any], *, packed: bool = False) -> Constant:
-        """Keep an array; `packed` ones are weights that the runtime orders for its CPU."""
+    def add(self, array: NDArray[Any], *, packed: bool = False, by_dot: bool = False) -> Constant:
+        """Keep an array; `packed` ones are weights that the runtime orders for its CPU, or at most for sdot."""
         data = np.ascontiguousarray(array).tobytes()
-        key = (data, packed)
+        key = (data, packed, by_dot)
         if key not in self._known:
             self._data.extend(bytes(-len(self._data) % ALIGNMENT))
             self._known[key] = Constant(len(self._data))
             if packed:
-                self.packs.append((len(self._data), len(data)))
+                self.packs.append((len(self._data) | int(by_dot), len(data)))
             self._data.extend(data)
         return self._known[key]
 
@@ -132,7 +132,7 @@ class Program:
         inputs, outputs: in the model's order.
         steps: in execution order.
         constants: all constants.
-        packs: offset and size of the weights of matrix products in the constants.
+        packs: offset and size of the weights of matrix products in the constants, as `ds_pack` of the runtime.
         arena, scratch: bytes; scratch is that of one thread.
         report: memory plan and kernels, plain JSON for people.
     """

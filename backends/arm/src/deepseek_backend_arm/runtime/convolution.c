@@ -2,7 +2,7 @@
 #include "args.h"
 #include "window.h"
 
-enum { SLAB = 4 * DS_PANEL, GRAIN = 6 };
+enum { SLAB = 4 * DS_PANEL, GRAIN = 6, NARROW = 1, BY_DOT = 2 };
 
 typedef struct {
     const int8_t **rows;
@@ -23,7 +23,7 @@ static ds_gemm product(const ds_context *context, const ds_conv_args *a, int gro
         .bias = (const int32_t *)(const void *)ds_at(context, a->bias) + group * padded,
         .scale = (const float *)(const void *)ds_at(context, a->scale) + group * padded,
         .depth = a->depth, .channels = channels, .pitch = a->oc,
-        .zero = a->zero, .low = a->low, .high = a->high, .wide = a->wide,
+        .zero = a->zero, .low = a->low, .high = a->high, .wide = a->wide, .narrow = a->way & NARROW, .by_dot = a->way & BY_DOT,
         .tight = a->tight == DS_NOWHERE ? NULL : ds_at(context, a->tight) + (size_t)(group * (padded / 4)) * (size_t)(a->depth / 32),
         .addend = adds ? (const int8_t *)ds_at(context, a->addend) + place : NULL,
         .own_scale = a->own_scale, .addend_scale = a->addend_scale, .sum_scale = a->sum_scale,

@@ -35,7 +35,7 @@ typedef struct {
 
 /* Weights of matrix products, to be ordered for the CPU once. */
 typedef struct {
-    int32_t offset;
+    int32_t offset; /* its lowest bit is set where smmla is not to be used */
     int32_t bytes;
 } ds_pack;
 

@@ -59,6 +59,19 @@ DS_INLINE int8x16_t ds_narrow16(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t
     return vminq_s8(vmaxq_s8(codes, vdupq_n_s8((int8_t)low)), vdupq_n_s8((int8_t)high));
 }
 
+/* Whether a tile of `size` channels is written by `ds_sixteen`: all of them exist, as codes, with nothing to add. */
+DS_INLINE bool ds_is_plain(const ds_gemm *g, int channel, int size) {
+    return g->channels - channel >= size && !g->real && !g->row_bias && !g->addend;
+}
+
+/* Sixteen codes from sums, four channels of one row in each vector; `scale` is that of the first two vectors' channels
+   and the next two's. */
+DS_INLINE int8x16_t ds_sixteen(const ds_gemm *g, const int32x4_t *v, const int32x4_t *w, const float32x4_t *scale,
+                               const float32x4_t *more) {
+    return ds_narrow16(ds_scaled(v[0], scale[0]), ds_scaled(v[1], scale[1]), ds_scaled(w[0], more[0]),
+                       ds_scaled(w[1], more[1]), g->zero, g->low, g->high);
+}
+
 DS_INLINE int32x4_t ds_real_sum(const ds_gemm *g, int16x4_t own, int16x4_t other) {
     float32x4_t a = vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(own)), g->own_scale);
     float32x4_t b = vmulq_n_f32(vcvtq_f32_s32(vmovl_s16(other)), g->addend_scale);
@@ -133,6 +146,37 @@ DS_INLINE void ds_put(const ds_gemm *g, const int32x4_t *sums, int panels, int c
         int8x8_t codes = ds_narrow8(v[p], v[p + 1 < panels ? p + 1 : p], g->zero, g->low, g->high);
         const int8_t *other = addend ? addend + place + 4 * p : NULL;
         ds_put8(g, codes, y + place + 4 * p, other, panels == 1 && here > 4 ? 4 : here);
+    }
+}
+
+/* Rows of sixteen channels, or two rows of eight at once. Those behind `last` repeat it. */
+DS_INLINE void ds_put_plain(const ds_gemm *g, int32x4_t (*sums)[4], int channel, int mr, int panels, int last,
+                            int8_t *y) {
+    float32x4_t scale[4];
+#pragma GCC unroll 4
+    for (int p = 0; p < panels; p++) scale[p] = vld1q_f32(g->scale + channel + 4 * p);
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++) {
+        int8_t *row = y + (long)(i < last ? i : last) * g->pitch;
+        if (panels == 4) {
+            vst1q_s8(row, ds_sixteen(g, sums[i], sums[i] + 2, scale, scale + 2));
+        } else if (i % 2 == 0) {
+            int next = i + 1 < mr ? i + 1 : i;
+            int8x16_t codes = ds_sixteen(g, sums[i], sums[next], scale, scale);
+            vst1_s8(row, vget_low_s8(codes));
+            vst1_s8(y + (long)(next < last ? next : last) * g->pitch, vget_high_s8(codes));
+        }
+    }
+}
+
+/* Rows of a tile that is not plain, from memory: the tile itself keeps its registers for the sums. Rows behind `last`
+   repeat it. */
+static __attribute__((noinline)) void ds_put_rows(const ds_gemm *g, int32x4_t (*sums)[4], int mr, int panels,
+                                                  int channel, int first, int last, void *y) {
+    for (int i = 0; i < mr && i <= last; i++) {
+        if (panels == 4) ds_put(g, sums[i], 4, channel, first + i, y);
+        else if (panels == 2) ds_put(g, sums[i], 2, channel, first + i, y);
+        else ds_put(g, sums[i], 1, channel, first + i, y);
     }
 }
 #endif

@@ -29,7 +29,7 @@ void ds_gemm_order(ds_level level, int8_t *weights, size_t bytes) {
 
 void ds_gemm_run(ds_level level, const ds_gemm *g, const int8_t **rows, int count, void *y) {
     for (int i = count; i < count + 8; i++) rows[i] = rows[count - 1];
-    switch (level) {
+    switch (g->by_dot && level > DS_DOTPROD ? DS_DOTPROD : level) {
 #if DS_HAS_NEON
         case DS_I8MM: ds_gemm_i8mm(g, rows, count, y); break;
         case DS_DOTPROD: ds_gemm_dotprod(g, rows, count, y); break;

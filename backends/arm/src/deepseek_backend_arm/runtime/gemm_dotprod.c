@@ -39,8 +39,17 @@ DS_INLINE void tile(const ds_gemm *g, const int8_t *const *rows, int channel, in
         w += skip;
         k += DS_BLOCK;
     } while (k != 0);
+    if (panels > 1 && ds_is_plain(g, channel, 4 * panels)) {
+        ds_put_plain(g, sums, channel, mr, panels, last, (int8_t *)y + (long)first * g->pitch + channel);
+        return;
+    }
+    int32x4_t kept[MOST_ROWS][4]; /* or the sums would live in memory from the start */
 #pragma GCC unroll 8
-    for (int i = 0; i < mr; i++) ds_put(g, sums[i], panels, channel, first + (i < last ? i : last), y);
+    for (int i = 0; i < mr; i++) {
+#pragma GCC unroll 4
+        for (int p = 0; p < panels; p++) kept[i][p] = sums[i][p];
+    }
+    ds_put_rows(g, kept, mr, panels, channel, first, last, y);
 }
 
 DS_INLINE void sweep(const ds_gemm *g, const int8_t *const *rows, int count, int channel, int mr, int panels, void *y) {
@@ -53,7 +62,7 @@ DS_INLINE void sweep(const ds_gemm *g, const int8_t *const *rows, int count, int
 
 void ds_gemm_dotprod(const ds_gemm *g, const int8_t *const *rows, int count, void *y) {
     int channel = 0;
-    for (; channel + 12 < g->channels; channel += 16) sweep(g, rows, count, channel, 5, 4, y);
+    for (; channel + 12 < g->channels && !g->narrow; channel += 16) sweep(g, rows, count, channel, 5, 4, y);
     for (; channel + 4 < g->channels; channel += 8) sweep(g, rows, count, channel, 8, 2, y);
     if (channel < g->channels) sweep(g, rows, count, channel, 8, 1, y);
 }

@@ -44,18 +44,27 @@ DS_INLINE void tile(const ds_gemm *g, const int8_t *const *rows, int channel, in
         }
         w += pitch;
     }
+    int32x4_t out[MR][4];
 #pragma GCC unroll 4
     for (int i = 0; i < mr / 2; i++) {
-        int32x4_t even[2], odd[2];
 #pragma GCC unroll 2
         for (int p = 0; p < panels; p++) {
             int64x2_t left = vreinterpretq_s64_s32(sums[i][p][0]), right = vreinterpretq_s64_s32(sums[i][p][1]);
-            even[p] = vreinterpretq_s32_s64(vzip1q_s64(left, right));
-            odd[p] = vreinterpretq_s32_s64(vzip2q_s64(left, right));
+            out[2 * i][p] = vreinterpretq_s32_s64(vzip1q_s64(left, right));
+            out[2 * i + 1][p] = vreinterpretq_s32_s64(vzip2q_s64(left, right));
         }
-        ds_put(g, even, panels, channel, first + (2 * i < last ? 2 * i : last), y);
-        ds_put(g, odd, panels, channel, first + (2 * i + 1 < last ? 2 * i + 1 : last), y);
     }
+    if (panels > 1 && ds_is_plain(g, channel, 4 * panels)) {
+        ds_put_plain(g, out, channel, mr, panels, last, (int8_t *)y + (long)first * g->pitch + channel);
+        return;
+    }
+    int32x4_t kept[MR][4]; /* or the sums would live in memory from the start */
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++) {
+#pragma GCC unroll 4
+        for (int p = 0; p < panels; p++) kept[i][p] = out[i][p];
+    }
+    ds_put_rows(g, kept, mr, panels, channel, first, last, y);
 }
 
 DS_INLINE void sweep(const ds_gemm *g, const int8_t *const *rows, int count, int channel, int panels, void *y) {

@@ -63,6 +63,8 @@ typedef struct {
     int32_t depth, channels, pitch;
     int32_t zero, low, high;
     int32_t wide; /* weights may hold -128: products of two do not fit int16 */
+    bool narrow; /* eight channels at a time with sdot, not sixteen */
+    bool by_dot; /* sdot where smmla could be used */
     const uint8_t *tight; /* of each panel and 32 codes of depth: whether products of four fit int16; or NULL */
     const int8_t *addend; /* rows of codes to be added to the result, or NULL */
     float own_scale, addend_scale, sum_scale;

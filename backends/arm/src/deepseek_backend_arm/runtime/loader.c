@@ -52,8 +52,10 @@ static bool link_steps(ds_loaded *l, const ds_sizes *s) {
         l->steps[i] = (ds_step){kernels[kernel].kernel, l->words + at};
         at += kernels[kernel].words;
     }
-    for (int i = 0; i < s->packs; i++)
-        if (l->packs[i].offset < 0 || l->packs[i].bytes < 0 || l->packs[i].bytes > s->constants - l->packs[i].offset) return false;
+    for (int i = 0; i < s->packs; i++) {
+        const ds_pack *pack = &l->packs[i];
+        if (pack->offset < 0 || pack->bytes < 0 || pack->bytes > s->constants - (pack->offset & ~1)) return false;
+    }
     return at == s->words;
 }
 

@@ -43,8 +43,11 @@ ds_context *ds_open(const ds_model *model, int threads) {
         ds_close(context);
         return NULL;
     }
-    for (int i = 0; i < model->packs_count; i++)
-        ds_gemm_order(context->level, (int8_t *)model->constants + model->packs[i].offset, (size_t)model->packs[i].bytes);
+    for (int i = 0; i < model->packs_count; i++) {
+        const ds_pack *pack = &model->packs[i];
+        ds_level level = pack->offset & 1 && context->level > DS_DOTPROD ? DS_DOTPROD : context->level;
+        ds_gemm_order(level, (int8_t *)model->constants + (pack->offset & ~1), (size_t)pack->bytes);
+    }
     return context;
 }
 
