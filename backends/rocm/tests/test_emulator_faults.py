@@ -109,7 +109,14 @@ PAIRS = {
         "ds_write_b32 v1, v0\n{wait}\ns_barrier\nds_read_b32 v2, v3\n{wait}\nds_write_b32 v1, v2",
         "changes LDS .* touched by another wave since the last barrier",
     ),
-    "a store not waited for": ("ds_write_b32 v1, v0\ns_barrier", "comes to a barrier with stores to LDS that were not"),
+    "a load not waited for": (
+        "ds_write_b32 v1, v0\n{wait}\ns_barrier\nds_read_b32 v2, v3\ns_barrier",
+        "comes to a barrier",
+    ),
+    "a store not waited for": (
+        "ds_write_b32 v1, v0\ns_barrier",
+        "comes to a barrier with accesses to LDS that were not",
+    ),
 }
 
 

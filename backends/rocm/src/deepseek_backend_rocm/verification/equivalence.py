@@ -7,7 +7,7 @@ whenever they come there, and not by hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 
@@ -17,12 +17,13 @@ from deepseek_backend_rocm.emulator.arrays import Array
 from deepseek_backend_rocm.emulator.code import KernelCode
 from deepseek_backend_rocm.emulator.isa.registry import SGPR, Step
 from deepseek_backend_rocm.emulator.operands import EXEC
+from deepseek_backend_rocm.emulator.scoreboard import STORE
 from deepseek_backend_rocm.emulator.waves import Waves
 from deepseek_core.errors import DeepseekError
 
-__all__ = ["Change", "never_differs", "shortcut", "unused"]
+__all__ = ["Change", "idle", "same_effect", "shortcut"]
 
-_NOISE = 0x9E3779B9
+_NOISES = 3
 _SCC, _MASK = -1, -2
 _VECTOR = ("v_", "ds_", "global_", "buffer_", "s_waitcnt", "s_wait_", "s_nop")
 Change = Callable[[int, KernelCode], KernelCode]
@@ -30,23 +31,23 @@ Run = Callable[[Change], dict[str, Array]]
 """Runs the original program with its kernels changed; gives its results."""
 
 
-def never_differs(run: Run, code: int, place: int, mutant: Step, expected: dict[str, Array]) -> bool:
-    """Whether an instruction and its mutant write the same and go the same way, whenever waves come there.
+def same_effect(run: Run, code: int, place: int, mutant: Step, expected: dict[str, Array]) -> str | None:
+    """Why an instruction that computes or loads may be the changed one; None where nothing here shows it.
 
-    Neither may write memory, wait, or be a barrier. What the mutant writes besides gets noise, which must not matter.
+    First both are run from the same state whenever waves come there. If they differ, noise takes the place of just
+    those bits of just those lanes that do; results that stay show that nothing uses them.
 
     Args:
         run: runs the program.
         code, place: where the instruction is.
-        mutant: what it would do, changed.
+        mutant: what it would do, changed; it does not write memory, wait, or stand at a barrier.
         expected: results of the program.
     """
-    differs: list[bool] = []
+    differences: list[dict[int, Array] | None] = []
 
     def beside(original: Step) -> Step:
-        written = original.writes | mutant.writes
-
         def both(waves: Waves) -> object:
+            written = original.writes | mutant.writes
             before, board = _state(waves, written), waves.board
             waves.board = deepcopy(board)
             way = mutant.run(waves)
@@ -54,36 +55,55 @@ def never_differs(run: Run, code: int, place: int, mutant: Step, expected: dict[
             _restore(waves, before)
             waves.board = board
             result = original.run(waves)
-            now = _state(waves, original.writes)
-            alike = all(np.array_equal(changed[number], now[number]) for number in now)
+            now = _state(waves, written)
+            decides = any((changed[number] != now[number]).any() for number in (_SCC, _MASK))
             same_way = not original.control or np.array_equal(_ways(way, waves), _ways(result, waves))
-            differs.append(not alike or not same_way)
-            _add_noise(waves, mutant.writes - original.writes)
+            bits = {number: changed[number] ^ now[number] for number in written}
+            differences.append(None if decides or not same_way else bits)
             return result
 
         return replace(original, run=both)
 
-    return _gives(run, _replacing(code, place, beside), expected) and bool(differs) and not any(differs)
+    if not _gives(run, _replacing(code, place, beside), expected) or any(found is None for found in differences):
+        return None
+    if not any(bits.any() for found in differences if found is not None for bits in found.values()):
+        return "it does the same whenever it is executed"
+    noisy = (_replacing(code, place, _noise(differences, seed)) for seed in range(_NOISES))
+    return "nothing uses the bits that differ" if all(_gives(run, change, expected) for change in noisy) else None
 
 
-def unused(run: Run, code: int, place: int, expected: dict[str, Array]) -> bool:
-    """Whether results stay when noise takes the place of what a vector instruction writes.
-
-    Args:
-        run: runs the program.
-        code, place: where the instruction is.
-        expected: results of the program.
-    """
+def _noise(differences: Sequence[dict[int, Array] | None], seed: int) -> Callable[[Step], Step]:
+    """The instruction with noise in the bits that differ, execution by execution."""
 
     def noisy(original: Step) -> Step:
+        rng, found = np.random.default_rng(seed), iter(differences)
+
         def act(waves: Waves) -> object:
             result = original.run(waves)
-            _add_noise(waves, original.writes)
+            for number, bits in (next(found) or {}).items():
+                register = _register(waves, number)
+                values = register ^ (bits & rng.integers(0, 1 << 32, bits.shape, dtype=np.uint32))
+                if number >= SGPR:
+                    waves.write_s(number - SGPR, values)
+                else:
+                    register[:] = values
             return result
 
         return replace(original, run=act)
 
-    return _gives(run, _replacing(code, place, noisy), expected)
+    return noisy
+
+
+def idle(run: Run, code: int, place: int, expected: dict[str, Array]) -> bool:
+    """Whether results stay without an instruction that stores: all its lanes are beyond the buffer, for example."""
+
+    def without(original: Step) -> Step:
+        def count(waves: Waves) -> None:
+            waves.board.issue(STORE, (), waves.active, waves.every)
+
+        return replace(original, run=count)
+
+    return _gives(run, _replacing(code, place, without), expected)
 
 
 def shortcut(kernel: KernelCode, place: int, mutant: Step) -> bool:
@@ -108,14 +128,6 @@ def _gives(run: Run, change: Change, expected: dict[str, Array]) -> bool:
     except DeepseekError:
         return False
     return all(np.array_equal(actual[name], array) for name, array in expected.items())
-
-
-def _add_noise(waves: Waves, numbers: frozenset[int]) -> None:
-    for number in numbers:
-        if number < SGPR:
-            waves.write_v(number, waves.v[number] ^ np.uint32(_NOISE))
-        else:
-            waves.write_s(number - SGPR, waves.s[number - SGPR] ^ np.uint32(_NOISE))
 
 
 def _replacing(code: int, place: int, action: Callable[[Step], Step]) -> Change:

@@ -21,7 +21,7 @@ from deepseek_backend_rocm.emulator.machine import Machine
 from deepseek_backend_rocm.emulator.waves import Waves
 from deepseek_backend_rocm.program import Image
 from deepseek_backend_rocm.runtime import RocmExecutable
-from deepseek_backend_rocm.verification.equivalence import Change, never_differs, shortcut, unused
+from deepseek_backend_rocm.verification.equivalence import Change, idle, same_effect, shortcut
 from deepseek_core.errors import DeepseekError
 
 __all__ = ["KINDS", "Judge", "Judgement", "Mutation", "mutations"]
@@ -30,6 +30,11 @@ _NOP = 0xBF800000
 _FEW, _MANY = 2, 12
 """Runs before the proof is tried, and in all."""
 _EFFECTS = ("s_waitcnt", "s_wait_", "s_barrier", "s_endpgm")
+_CHECKED = {
+    "dropped wait": "whatever it waits for is waited for again before it is used",
+    "dropped barrier": "no two waves touch a byte, one of them changing it, without another barrier between",
+}
+"""What a run without a fault shows of these kinds: each use of a pending register and each byte of LDS is checked."""
 _READS = ("ds_read", "ds_load", "buffer_load", "global_load")
 Words = tuple[int, ...]
 
@@ -293,7 +298,7 @@ class Judge:
             if proof is not None:
                 return Judgement(None, proof)
             how = self._detected(mutation, range(_FEW, _MANY))
-        return Judgement(how)
+        return Judgement(how, _CHECKED.get(mutation.kind) if how is None else None)
 
     def _detected(self, mutation: Mutation, runs: range) -> str | None:
         codes = list(self._image.codes)
@@ -318,19 +323,17 @@ class Judge:
         if shortcut(kernel, mutation.place, step):
             return "without lanes nothing behind it does anything"
         texts = (mutation.before, mutation.after)
-        computes = all(text.startswith(("v_", "s_", *_READS)) and not text.startswith(_EFFECTS) for text in texts)
-        if not computes or (original.control, original.target) != (step.control, step.target):
-            return None
+        where = mutation.code, mutation.place
 
         def run(change: Change) -> dict[str, Array]:
             return self._run(self._image, 0, change)
 
-        if never_differs(run, mutation.code, mutation.place, step, self._expected[0]):
-            return "it does the same whenever it is executed"
-        vector = all(text.startswith("v_") for text in texts) and step.writes == original.writes
-        if vector and unused(run, mutation.code, mutation.place, self._expected[0]):
-            return "nothing uses what it writes"
-        return None
+        if all("_store" in text for text in texts) and idle(run, *where, self._expected[0]):
+            return "it stores nothing"
+        computes = all(text.startswith(("v_", "s_", *_READS)) and not text.startswith(_EFFECTS) for text in texts)
+        if not computes or (original.control, original.target) != (step.control, step.target):
+            return None
+        return same_effect(run, *where, step, self._expected[0])
 
     def _run(self, image: Image, number: int, change: Change | None = None) -> dict[str, Array]:
         executable = RocmExecutable(image, _Device(self._architecture, image, change, self._budget))

@@ -105,10 +105,9 @@ def _wait_for_signals(inst: Instruction, architecture: Architecture) -> Step:
 
 
 def _arrive(waves: Waves) -> None:
-    if not waves.board.stores_are_visible(waves.active):
-        raise KernelFault(
-            "comes to a barrier with stores to LDS that were not waited for", fix="report a bug of the compiler"
-        )
+    """What a wave stored is then seen by others, and what it reads nobody changes before."""
+    if not waves.board.local_is_done(waves.active):
+        raise KernelFault("comes to a barrier with accesses to LDS that were not waited for")
 
 
 _COUNTERS = {"vmcnt": (LOAD,), "lgkmcnt": (LOCAL, SCALAR), "vscnt": (STORE,), "expcnt": ()}

@@ -86,7 +86,6 @@ def _write(inst: Instruction, architecture: Architecture) -> Step:
     def run(waves: Waves) -> None:
         _store(waves, source, at, offset, element)
         _issue(waves, ())
-        waves.board.local_store()
 
     return step(run, (), [base, data])
 
@@ -131,7 +130,6 @@ def _write_two(inst: Instruction, architecture: Architecture) -> Step:
         for source, offset in zip(sources, offsets, strict=True):
             _store(waves, source, at, offset, element)
         _issue(waves, ())
-        waves.board.local_store()
 
     return step(run, (), inst.operands)
 
