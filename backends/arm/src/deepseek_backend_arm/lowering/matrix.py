@@ -102,7 +102,8 @@ def _of_two(
     left, right, batch, m, shared = _pair(emitter, left, emitter.codes(b))
     turned = (*canonical(len(right.shape) - 2), len(right.shape) - 1, len(right.shape) - 2)
     if not right.lies_as(turned):
-        right = emitter.ordered(right, canonical(len(right.shape)))
+        by_columns = right.order[-1] == len(right.shape) - 2  # rows of the copy are whole then
+        right = emitter.ordered(right, turned if by_columns else canonical(len(right.shape)))
     k, n = left.shape[-1], right.shape[-1]
     row, column = _matrix_strides(right, turned)
     result = emitter.new("int8" if codes is not None else "float32", _shape(unit))

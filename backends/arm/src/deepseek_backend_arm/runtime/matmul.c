@@ -29,20 +29,90 @@ static workspace workspace_of(ds_context *context, const ds_matmul_args *a, int 
     return space;
 }
 
+/* Sum of codes that lie next to each other. */
+static int32_t sum_of(const int8_t *x, int count) {
+    int32_t sum = 0;
+    int i = 0;
+#if DS_HAS_NEON
+    int32x4_t sums = vdupq_n_s32(0);
+    for (; i + 16 <= count; i += 16) sums = vpadalq_s16(sums, vpaddlq_s8(vld1q_s8(x + i)));
+    sum = vaddvq_s32(sums);
+#endif
+    for (; i < count; i++) sum += x[i];
+    return sum;
+}
+
+static int8_t *column_of(const ds_gemm *shape, int column) {
+    return (int8_t *)ds_panel(shape, column) + column % DS_PANEL * DS_BLOCK;
+}
+
+/* A column whose codes lie next to each other. */
+static int32_t put_column(const ds_gemm *shape, int column, const int8_t *x, int count) {
+    int8_t *panel = column_of(shape, column);
+    long pitch = ds_pitch(shape, column);
+    for (int k = 0; k < count; k += DS_BLOCK, panel += pitch) memcpy(panel, x + k, (size_t)(count - k < DS_BLOCK ? count - k : DS_BLOCK));
+    return sum_of(x, count);
+}
+
+#if DS_HAS_NEON
+/* Sixteen columns by sixteen rows, whose rows lie next to each other: four perfect shuffles transpose them. */
+static void put_square(const ds_gemm *shape, int column, int row, const int8_t *x, long x_row, int32_t *sums) {
+    int8x16_t v[16], w[16];
+    for (int i = 0; i < 16; i++) v[i] = vld1q_s8(x + i * x_row);
+    for (int round = 0; round < 4; round++) {
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+            w[2 * i] = vzip1q_s8(v[i], v[i + 8]);
+            w[2 * i + 1] = vzip2q_s8(v[i], v[i + 8]);
+        }
+        memcpy(v, w, sizeof v);
+    }
+    for (int i = 0; i < 16; i++) {
+        vst1q_s8(column_of(shape, column + i) + row / DS_BLOCK * ds_pitch(shape, column + i), v[i]);
+        sums[i] += vaddlvq_s8(v[i]);
+    }
+}
+#endif
+
+static void put_scattered(const ds_gemm *shape, const ds_matmul_args *a, const int8_t *b, int column, int from, int32_t *sum) {
+    int8_t *panel = column_of(shape, column);
+    long pitch = ds_pitch(shape, column);
+    for (int k = from; k < a->k; k++) {
+        int8_t code = b[(size_t)k * (size_t)a->b_row + (size_t)column * (size_t)a->b_column];
+        panel[k / DS_BLOCK * pitch + k % DS_BLOCK] = code;
+        *sum += code;
+    }
+}
+
+/* Codes of b in the order of weights, and their sums by column. */
+static void put_codes(const ds_matmul_args *a, const int8_t *b, const ds_gemm *shape, int32_t *sums) {
+    int column = 0;
+    if (a->b_row == 1) {
+        for (; column < a->n; column++) sums[column] = put_column(shape, column, b + (size_t)column * (size_t)a->b_column, a->k);
+        return;
+    }
+#if DS_HAS_NEON
+    for (; a->b_column == 1 && column + 16 <= a->n; column += 16) {
+        int row = 0;
+        for (int i = 0; i < 16; i++) sums[column + i] = 0;
+        for (; row + 16 <= a->k; row += 16)
+            put_square(shape, column, row, b + (size_t)row * (size_t)a->b_row + (size_t)column, a->b_row, sums + column);
+        for (int i = 0; i < 16; i++) put_scattered(shape, a, b, column + i, row, sums + column + i);
+    }
+#endif
+    for (; column < a->n; column++) {
+        sums[column] = 0;
+        put_scattered(shape, a, b, column, 0, sums + column);
+    }
+}
+
 static void pack(const ds_context *context, const ds_matmul_args *a, const int8_t *b, const workspace *space) {
     int depth = (a->k + 15) / 16 * 16, columns = (a->n + 3) / 4 * 4;
     const ds_gemm shape = {.weights = space->weights, .depth = depth, .channels = a->n};
-    memset(space->weights, 0, (size_t)columns * (size_t)depth);
+    if (depth != a->k || columns != a->n) memset(space->weights, 0, (size_t)columns * (size_t)depth);
+    put_codes(a, b, &shape, space->bias);
     for (int j = 0; j < columns; j++) {
-        int32_t sum = 0;
-        int8_t *panel = (int8_t *)ds_panel(&shape, j) + j % 4 * 16;
-        long pitch = ds_pitch(&shape, j);
-        for (int k = 0; k < a->k && j < a->n; k++) {
-            int8_t code = b[(size_t)k * (size_t)a->b_row + (size_t)j * (size_t)a->b_column];
-            panel[k / 16 * pitch + k % 16] = code;
-            sum += code;
-        }
-        space->bias[j] = a->k * a->a_zero * a->b_zero - a->a_zero * sum;
+        space->bias[j] = j < a->n ? a->k * a->a_zero * a->b_zero - a->a_zero * space->bias[j] : 0;
         space->scale[j] = a->scale;
     }
     ds_gemm_order(context->level, space->weights, (size_t)columns * (size_t)depth);
@@ -50,7 +120,7 @@ static void pack(const ds_context *context, const ds_matmul_args *a, const int8_
 
 static void product(ds_context *context, const ds_matmul_args *a, const int8_t *x, void *y, const workspace *space) {
     int depth = (a->k + 15) / 16 * 16;
-    ds_gemm g = {.weights = space->weights, .bias = space->bias, .scale = space->scale, .row_bias = space->row_bias,
+    ds_gemm g = {.weights = space->weights, .bias = space->bias, .scale = space->scale, .row_bias = a->b_zero ? space->row_bias : NULL,
                  .depth = depth, .channels = a->n, .pitch = a->n, .zero = a->zero, .low = a->low, .high = a->high,
                  .wide = 1, .real = a->real, .real_low = a->real_low, .real_high = a->real_high};
     size_t size = a->real ? sizeof(float) : 1;
@@ -58,9 +128,7 @@ static void product(ds_context *context, const ds_matmul_args *a, const int8_t *
         int count = a->m - first < DS_ROWS ? a->m - first : DS_ROWS;
         for (int i = 0; i < count; i++) {
             const int8_t *row = x + (size_t)(first + i) * (size_t)a->k;
-            int32_t sum = 0;
-            for (int k = 0; k < a->k; k++) sum += row[k];
-            space->row_bias[i] = -a->b_zero * sum;
+            if (a->b_zero) space->row_bias[i] = -a->b_zero * sum_of(row, a->k);
             space->rows[i] = row; /* what it reads past the row meets weights of 0 */
         }
         ds_gemm_run(context->level, &g, space->rows, count, (uint8_t *)y + (size_t)first * (size_t)a->n * size);

@@ -119,6 +119,22 @@ DS_INLINE ds_v4 ds_exp4(ds_v4 x) {
     return p * first * second;
 }
 
+/* The same below 0: one power of two is enough. */
+DS_INLINE ds_v4 ds_exp4_below(ds_v4 x) {
+    ds_v4 bounded = ds_max(x, ds_all(-87.0f));
+    ds_v4 shifted = ds_fma(bounded, ds_all(1.44269504088896341f), ds_all(12582912.0f));
+    ds_v4 whole = shifted - ds_all(12582912.0f);
+    ds_v4 r = ds_fma(whole, ds_all(-0.693359375f), bounded);
+    r = ds_fma(whole, ds_all(2.12194440e-4f), r);
+    ds_v4 p = ds_fma(r, ds_all(1.9875691500e-4f), ds_all(1.3981999507e-3f));
+    p = ds_fma(p, r, ds_all(8.3334519073e-3f));
+    p = ds_fma(p, r, ds_all(4.1665795894e-2f));
+    p = ds_fma(p, r, ds_all(1.6666665459e-1f));
+    p = ds_fma(p, r, ds_all(5.0000001201e-1f));
+    p = ds_fma(p, r * r, r) + ds_all(1.0f);
+    return ds_from_bits(ds_bits(p) + (ds_bits(shifted) << 23));
+}
+
 /* tanh by e^2x, and by its series where that would cancel (Cephes, tanhf). */
 DS_INLINE ds_v4 ds_tanh4(ds_v4 x) {
     ds_v4 size = ds_abs(x), z = x * x;
@@ -133,15 +149,20 @@ DS_INLINE ds_v4 ds_tanh4(ds_v4 x) {
 
 DS_INLINE ds_v4 ds_sigmoid4(ds_v4 x) { return ds_all(1.0f) / (ds_all(1.0f) + ds_exp4(-x)); }
 
-/* erf to 1.5e-7 (Abramowitz and Stegun, 7.1.26), by its series below 0.5, where that would cancel. */
-DS_INLINE ds_v4 ds_erf4(ds_v4 x) {
-    ds_v4 size = ds_abs(x), z = x * x;
+/* 1 - erf(size) to 1.5e-7 (Abramowitz and Stegun, 7.1.26). */
+DS_INLINE ds_v4 ds_erfc4(ds_v4 size) {
     ds_v4 t = ds_all(1.0f) / ds_fma(size, ds_all(0.3275911f), ds_all(1.0f));
     ds_v4 p = ds_fma(t, ds_all(1.061405429f), ds_all(-1.453152027f));
     p = ds_fma(p, t, ds_all(1.421413741f));
     p = ds_fma(p, t, ds_all(-0.284496736f));
     p = ds_fma(p, t, ds_all(0.254829592f));
-    ds_v4 large = ds_all(1.0f) - p * t * ds_exp4(-z);
+    return p * t * ds_exp4_below(-size * size);
+}
+
+/* By its series below 0.5, where the difference from 1 would cancel. */
+DS_INLINE ds_v4 ds_erf4(ds_v4 x) {
+    ds_v4 size = ds_abs(x), z = x * x;
+    ds_v4 large = ds_all(1.0f) - ds_erfc4(size);
     ds_v4 s = ds_fma(z, ds_all(-8.5483270e-4f), ds_all(5.2239776e-3f));
     s = ds_fma(s, z, ds_all(-2.6866171e-2f));
     s = ds_fma(s, z, ds_all(1.12837917e-1f));

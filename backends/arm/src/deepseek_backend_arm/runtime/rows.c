@@ -3,8 +3,12 @@
 #include "real.h"
 
 DS_INLINE float largest_of(const float *x, int count) {
-    float best = x[0];
-    for (int i = 1; i < count; i++) best = x[i] > best ? x[i] : best;
+    ds_v4 most = ds_all(x[0]);
+    int i = 0;
+    for (; i + 4 <= count; i += 4) most = ds_max(most, ds_load(x + i));
+    float best = most[0];
+    for (int k = 1; k < 4; k++) best = most[k] > best ? most[k] : best;
+    for (; i < count; i++) best = x[i] > best ? x[i] : best;
     return best;
 }
 
@@ -13,14 +17,14 @@ static float powers(const float *x, float *y, int count, float shift) {
     ds_v4 sum = ds_all(0.0f), by = ds_all(shift);
     int i = 0;
     for (; i + 4 <= count; i += 4) {
-        ds_v4 power = ds_exp4(ds_load(x + i) - by);
+        ds_v4 power = ds_exp4_below(ds_load(x + i) - by);
         sum += power;
         ds_store(y + i, power);
     }
     float total = ds_sum4(sum);
     if (i < count) {
         float rest[4];
-        ds_store(rest, ds_exp4(ds_load_few(x + i, count - i) - by));
+        ds_store(rest, ds_exp4_below(ds_load_few(x + i, count - i) - by));
         for (int k = 0; i < count; i++, k++) total += y[i] = rest[k];
     }
     return total;
@@ -35,10 +39,14 @@ static void softmax_rows(ds_context *context, const void *arguments, int thread,
         float most = largest_of(x, a->count), sum = powers(x, y, a->count, most);
         if (a->log) {
             float shift = logf(sum);
-            for (int i = 0; i < a->count; i++) y[i] = x[i] - most - shift;
+            int i = 0;
+            for (; i + 4 <= a->count; i += 4) ds_store(y + i, ds_load(x + i) - ds_all(most) - ds_all(shift));
+            for (; i < a->count; i++) y[i] = x[i] - most - shift;
         } else {
             float inverse = 1.0f / sum;
-            for (int i = 0; i < a->count; i++) y[i] *= inverse;
+            int i = 0;
+            for (; i + 4 <= a->count; i += 4) ds_store(y + i, ds_load(y + i) * ds_all(inverse));
+            for (; i < a->count; i++) y[i] *= inverse;
         }
     }
 }
