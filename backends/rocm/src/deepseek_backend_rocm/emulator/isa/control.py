@@ -8,7 +8,7 @@ from typing import Any
 from deepseek_backend_rocm.emulator.architecture import Architecture
 from deepseek_backend_rocm.emulator.arrays import Array
 from deepseek_backend_rocm.emulator.disassembly import Instruction
-from deepseek_backend_rocm.emulator.faults import KernelFault
+from deepseek_backend_rocm.emulator.faults import KernelFault, UnknownInstructionError
 from deepseek_backend_rocm.emulator.isa.registry import SGPR, Control, Step, register
 from deepseek_backend_rocm.emulator.operands import EXEC, VCC
 from deepseek_backend_rocm.emulator.scoreboard import LOAD, LOCAL, SCALAR, STORE
@@ -165,8 +165,6 @@ def _wait_split(inst: Instruction, architecture: Architecture) -> Step:
 @register("s_getreg_b32", "s_setreg_b32", "s_setreg_imm32_b32")
 def _mode(inst: Instruction, architecture: Architecture) -> Step:
     """Hardware registers hold no state that is emulated; changing the modes of floats is refused."""
-    from deepseek_backend_rocm.emulator.faults import UnknownInstructionError
-
     raise UnknownInstructionError(
         f"{architecture.name}: '{inst.text}' reads or changes hardware modes, which are not emulated",
         fix="report it, with the kernel",

@@ -95,7 +95,7 @@ def _addend(inst: Instruction) -> Read:
     return lambda waves: waves.v[index]
 
 
-@register("v_dot2_f32_f16", "v_dot2c_f32_f16", "v_dot2_f32_bf16", "v_dot2acc_f32_f16")
+@register("v_dot2_f32_f16", "v_dot2c_f32_f16", "v_dot2_f32_bf16")
 def _dot_floats(inst: Instruction, architecture: Architecture) -> Step:
     """Both products and the addend summed, and rounded once; hardware's rounding between is not published."""
     target, x, y, z = inst.operands[0], read_bits(inst, 1, 16), read_bits(inst, 2, 16), _addend(inst)

@@ -189,13 +189,12 @@ def _swizzle(inst: Instruction, architecture: Architecture) -> Step:
 
 
 def _pattern(inst: Instruction) -> Callable[[Array], Array]:
-    value = inst.modifiers.get("offset", 0)
-    inst.modifiers.flag("offset")
-    if isinstance(value, str):
-        kind, *rest = value[len("swizzle(") : -1].split(",")
-        fixed = [int(part.strip().strip('"'), 0) if part.strip()[0] != '"' else part for part in rest]
-        return _named_pattern(kind, fixed)
-    assert isinstance(value, int)
+    """Source of each lane; frequent patterns are written by name."""
+    text = inst.modifiers.word("offset", "0")
+    if text.startswith("swizzle("):
+        kind, *values = text[len("swizzle(") : -1].split(",")
+        return _named_pattern(kind, [value.strip().strip('"') for value in values])
+    value = int(text)
     if value >> 15:
         order = np.array([value >> 2 * lane & 3 for lane in range(4)])
         return lambda lane: lane & ~3 | order[lane & 3]
@@ -203,21 +202,22 @@ def _pattern(inst: Instruction) -> Callable[[Array], Array]:
     return lambda lane: lane & ~31 | ((lane & mask | ones) ^ flip)
 
 
-def _named_pattern(kind: str, values: list[Any]) -> Callable[[Array], Array]:
-    """`swizzle(NAME,…)`, as the disassembler writes frequent patterns."""
+def _named_pattern(kind: str, texts: list[str]) -> Callable[[Array], Array]:
+    """`swizzle(NAME,…)`: a mask has for each bit of a lane's number 0, 1, p (as it is) or i (inverted)."""
+    if kind == "BITMASK_PERM":
+        bits = {"0": "000", "1": "010", "p": "100", "i": "101"}
+        mask, ones, flip = (int("".join(bits[char][part] for char in texts[0]), 2) for part in range(3))
+        return lambda lane: lane & ~31 | ((lane & mask | ones) ^ flip)
+    values = [int(text, 0) for text in texts]
     if kind == "QUAD_PERM":
         order = np.array(values)
         return lambda lane: lane & ~3 | order[lane & 3]
-    if kind == "SWAP":
-        return lambda lane: lane ^ values[0]
-    if kind == "REVERSE":
-        return lambda lane: lane ^ (values[0] - 1)
-    if kind == "BROADCAST":
-        return lambda lane: lane & ~(values[0] - 1) | values[1]
-    text = str(values[0]).strip().strip('"')  # BITMASK_PERM
-    bits = {"0": (0, 0, 0), "1": (0, 1, 0), "p": (1, 0, 0), "i": (1, 0, 1)}
-    mask, ones, flip = (int("".join(str(bits[char][part]) for char in text), 2) for part in range(3))
-    return lambda lane: lane & ~31 | ((lane & mask | ones) ^ flip)
+    patterns: dict[str, Callable[[Array], Array]] = {
+        "SWAP": lambda lane: lane ^ values[0],
+        "REVERSE": lambda lane: lane ^ (values[0] - 1),
+        "BROADCAST": lambda lane: lane & ~(values[0] - 1) | values[1],
+    }
+    return patterns[kind]
 
 
 @register("ds_read_b64_tr_b8", "ds_read_b64_tr_b16")

@@ -43,9 +43,7 @@ _WHOLE = {
     "v_mad_co_i64_i32": "v_mad_i64_i32",
     "v_cvt_floor_i32_f32": "v_cvt_flr_i32_f32",
     "v_cvt_nearest_i32_f32": "v_cvt_rpi_i32_f32",
-    "v_fmac_legacy_f32": "v_fmac_legacy_f32",
-    "v_dual_dot2acc_f32_f16": "v_dot2c_f32_f16",
-    "ds_load_u8_d16": "ds_read_u8_d16",
+    "v_dot2acc_f32_f16": "v_dot2c_f32_f16",
 }
 _MEMORY = {
     "u8": "ubyte",
@@ -98,5 +96,4 @@ def _scalar(name: str) -> str:
 
 def _local(name: str) -> str:
     name = name.replace("ds_load_", "ds_read_").replace("ds_store_", "ds_write_")
-    name = name.replace("_2addr_stride64_", "2st64_").replace("_2addr_", "2_")
-    return re.sub(r"_(u8|i8|u16)_d16", r"_\1_d16", name)
+    return name.replace("_2addr_stride64_", "2st64_").replace("_2addr_", "2_")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -63,8 +64,6 @@ def _names(prefix: str) -> list[str]:
 
 def _compared(inst: Instruction, operands: tuple[Operand, ...]) -> Callable[[Waves], Array]:
     """The relation of two operands, which SDWA and DPP number from 0."""
-    from dataclasses import replace
-
     _, _, relation, kind = inst.name.split("_")
     function = (_OF_FLOATS if kind[0] == "f" else _OF_INTEGERS)[relation]
     shifted = replace(inst, operands=(operands[0], *operands))
@@ -128,8 +127,6 @@ def _denormal(x: Array) -> Array:
 
 @register("v_cmp_class_f32", "v_cmp_class_f16")
 def _class(inst: Instruction, architecture: Architecture) -> Step:
-    from dataclasses import replace
-
     target, *operands = inst.operands
     shifted = replace(inst, operands=(target, *operands))
     x, y, index = read(shifted, 1, inst.name[-3:]), read(shifted, 2, "u32"), target.index

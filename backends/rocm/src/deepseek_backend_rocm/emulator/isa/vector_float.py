@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from deepseek_backend_rocm.emulator.isa.floats import (
     through_f64,
 )
 from deepseek_backend_rocm.emulator.isa.registry import Step, register, step
-from deepseek_backend_rocm.emulator.isa.vectors import read, read_f64, write_f32, write_half, write_u64
+from deepseek_backend_rocm.emulator.isa.vectors import read, read_f64, write, write_f32, write_half, write_u64
 from deepseek_backend_rocm.emulator.operands import VCC, Operand
 from deepseek_backend_rocm.emulator.waves import Waves
 
@@ -118,7 +119,7 @@ def _f64(inst: Instruction, architecture: Architecture) -> Step:
     return step(run, inst.operands[:1], inst.operands[1:])
 
 
-@register("v_fmac_f32", "v_mac_f32", "v_fmac_f16", "v_mac_f16", "v_pk_fmac_f16")
+@register("v_fmac_f32", "v_mac_f32", "v_fmac_f16", "v_mac_f16")
 def _accumulate(inst: Instruction, architecture: Architecture) -> Step:
     """The destination is the addend."""
     kind = inst.name[-3:]
@@ -160,8 +161,6 @@ def _scale_exponent(inst: Instruction, architecture: Architecture) -> Step:
 
 @register("v_div_scale_f32")
 def _divide_scale(inst: Instruction, architecture: Architecture) -> Step:
-    from dataclasses import replace
-
     target, carried = inst.operands[:2]
     shifted = replace(inst, operands=(target, *inst.operands[2:]))
     put, index, keep = write_f32(shifted), carried.index, carried.text != "null"
@@ -190,8 +189,6 @@ def _divide_fmas(inst: Instruction, architecture: Architecture) -> Step:
 
 @register("v_frexp_exp_i32_f32")
 def _exponent(inst: Instruction, architecture: Architecture) -> Step:
-    from deepseek_backend_rocm.emulator.isa.vectors import write
-
     put, x = write(inst), read(inst, 1, "f32")
 
     def run(waves: Waves) -> None:

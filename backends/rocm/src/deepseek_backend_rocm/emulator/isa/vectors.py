@@ -20,7 +20,19 @@ from deepseek_backend_rocm.emulator.isa.scalars import Read, constant
 from deepseek_backend_rocm.emulator.operands import NULL, Operand
 from deepseek_backend_rocm.emulator.waves import Waves
 
-__all__ = ["read", "read_bits", "read_lanes", "read_u64", "write", "write_f32", "write_u64"]
+__all__ = [
+    "number_of",
+    "read",
+    "read_bits",
+    "read_f64",
+    "read_lanes",
+    "read_u64",
+    "with_sign",
+    "write",
+    "write_f32",
+    "write_half",
+    "write_u64",
+]
 
 Write = Callable[[Waves, Array], None]
 _KINDS: dict[str, Any] = {"u32": np.uint32, "i32": np.int32, "f32": np.float32}
