@@ -15,6 +15,7 @@ import numpy as np
 
 from deepseek_backend_rocm.emulator.arrays import Array
 from deepseek_backend_rocm.emulator.code import KernelCode
+from deepseek_backend_rocm.emulator.faults import KernelFault
 from deepseek_backend_rocm.emulator.isa.registry import SGPR, Step
 from deepseek_backend_rocm.emulator.operands import EXEC
 from deepseek_backend_rocm.emulator.scoreboard import STORE
@@ -82,6 +83,8 @@ def _noise(differences: Sequence[dict[int, Array] | None], seed: int) -> Callabl
             result = original.run(waves)
             for number, bits in (next(found) or {}).items():
                 register = _register(waves, number)
+                if register.shape != bits.shape:
+                    raise KernelFault("takes another way with noise")
                 values = register ^ (bits & rng.integers(0, 1 << 32, bits.shape, dtype=np.uint32))
                 if number >= SGPR:
                     waves.write_s(number - SGPR, values)
