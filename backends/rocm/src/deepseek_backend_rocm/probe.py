@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from deepseek_backend_rocm import __version__
-from deepseek_backend_rocm.devices.base import DeviceError
+from deepseek_backend_rocm.devices.base import DeviceError, emulated_name
 from deepseek_backend_rocm.toolchain import FIX, TRITON, installed
 from deepseek_core import Availability, Missing, Target, Tier
 
@@ -14,7 +14,6 @@ __all__ = ["probe"]
 
 def probe(target: Target) -> Availability:
     """Compiling needs Triton; running an AMD GPU of the target with HIP, or the disassembler that emulates one."""
-    from deepseek_backend_rocm.devices.emulated import device_name
     from deepseek_backend_rocm.emulator.disassembly import FIX as DISASSEMBLER
     from deepseek_backend_rocm.emulator.disassembly import find_objdump
 
@@ -26,7 +25,7 @@ def probe(target: Target) -> Availability:
     objdump = find_objdump()
     if not names and objdump is None:
         missing.append(Missing("llvm-objdump with AMD GPUs, for the emulator", DISASSEMBLER))
-    emulated = () if objdump is None else (device_name(target.device),)
+    emulated = () if objdump is None else (emulated_name(target.device),)
     return Availability(
         can_compile=installed() == TRITON,
         can_run=bool(names or emulated),

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_rocm.container import FORMAT, decode
-from deepseek_backend_rocm.devices.base import Call, Device, DeviceError, Range, Recording
-from deepseek_backend_rocm.devices.emulated import EmulatedDevice, device_name
+from deepseek_backend_rocm.devices.base import Call, Device, DeviceError, Range, Recording, emulated_name
+from deepseek_backend_rocm.devices.emulated import EmulatedDevice
 from deepseek_backend_rocm.devices.hip import open_hip
 from deepseek_backend_rocm.devices.migraphx import FORMAT as MIGRAPHX
 from deepseek_backend_rocm.devices.migraphx import MigraphxExecutable
@@ -59,7 +59,7 @@ def _gpu(architecture: str, wanted: str | None) -> str:
 
 def _device(architecture: str, wanted: str | None) -> Device:
     """The GPU that is there, else the emulator; or the one that is named."""
-    emulated = device_name(architecture)
+    emulated = emulated_name(architecture)
     present = [name for name, found in gpus()[0] if found == architecture]
     if wanted not in (None, "hip", emulated, *present):
         known = ", ".join(f"'{name}'" for name in (*present, emulated))

@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 from deepseek_core import Tier
 from deepseek_core.errors import BackendError
 
-__all__ = ["Call", "Device", "DeviceError", "Range", "Recording"]
+__all__ = ["Call", "Device", "DeviceError", "Range", "Recording", "emulated_name"]
 
 _MISUSE = "report a bug of the rocm backend"
+
+
+def emulated_name(architecture: str) -> str:
+    """How executables name an emulated GPU."""
+    return f"emulated {architecture}"
 
 
 class DeviceError(BackendError):

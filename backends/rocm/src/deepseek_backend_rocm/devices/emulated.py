@@ -8,18 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek_backend_rocm.devices.base import Call, DeviceError, Recording
+from deepseek_backend_rocm.devices.base import Call, DeviceError, Recording, emulated_name
 from deepseek_backend_rocm.emulator.code import CodeObject, KernelCode, read_code
 from deepseek_backend_rocm.emulator.machine import Machine
 from deepseek_backend_rocm.emulator.memory import Window
 from deepseek_core import Tier
 
-__all__ = ["EmulatedDevice", "device_name"]
-
-
-def device_name(architecture: str) -> str:
-    """How executables name an emulated GPU."""
-    return f"emulated {architecture}"
+__all__ = ["EmulatedDevice"]
 
 
 class EmulatedDevice:
@@ -34,7 +29,7 @@ class EmulatedDevice:
 
     def __init__(self, architecture: str, machine: Machine | None = None) -> None:
         self.architecture = architecture
-        self.name = device_name(architecture)
+        self.name = emulated_name(architecture)
         self.machine = Machine() if machine is None else machine
 
     def allocate(self, size: int) -> int:
