@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 
 from architectures import ARCHITECTURES
 from arm_counting import Counter
+from arm_cycles import Blocks, find_mca
 from arm_peers.compare import Comparison, Network
+from arm_peers.runtimes import RUNTIMES
 from deepseek_backend_arm.emulator import find_qemu
 from deepseek_backend_arm.toolchain import find_toolchain
-from deepseek_core import Artifact, CalibratorSpec, CompileOptions, QuantizedModel, discover
+from deepseek_core import Artifact, CalibratorSpec, CompileOptions, Executable, QuantizedModel, discover
 from deepseek_core.cross import cross_compile
 from deepseek_core.ir import with_input_shapes
 from deepseek_core.pipeline import float_model, quantize
@@ -35,39 +38,48 @@ CPUS = {
     "max": "smmla",
 }
 """Emulated CPU → what multiplies on it."""
+TWINS, SHOWN = ("cortex-a53", "neoverse-n1"), ("ResNet-18",)
+"""On these ONNX Runtime executes what it does on Cortex-A72 and A76: shown on one network."""
 TARGETS = {("ResNet-18", "cortex-a72"): 430.0, ("ResNet-18", "cortex-a76"): 165.0}
 PHOTOS, CALIBRATION, TOKENS = 100, 10, 128
+CORE, CORES, CLOCK, LEAST = "cortex-a72", 4, 1.5e9, 17.8
+"""What frames per second are predicted for, and how many there must be of ResNet-18."""
+PHOTOGRAPHS = "photographs"
+PARTS = ("ResNet-18", "MobileNetV2", "EfficientNet-Lite0", "MiniLM-L6", PHOTOGRAPHS)
 _DETAILS: dict[str, object] = {}
 
 
 def measure(options: Options) -> list[Figure]:
-    """Every figure; `--quick` has one network, no peers and no photographs."""
+    """Every figure; `--quick` has one network, no peers and no photographs. `--only` names what is measured."""
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         counter = Counter(str(find_qemu()), folder)
-        for network in _networks(folder, quick=options.quick):
-            figures += _network(network, counter, folder, peers=not options.quick)
-        if not options.quick:
+        only = ("MobileNetV2",) if options.quick else options.extra.only
+        for network in _networks(folder, only):
+            figures += _network(network, counter, folder, () if options.quick else options.extra.peers)
+        if PHOTOGRAPHS in only:
             figures += _photographs(options, folder)
     return figures
 
 
-def _networks(folder: Path, *, quick: bool) -> Iterator[Network]:
+def _networks(folder: Path, only: Sequence[str]) -> Iterator[Network]:
     """Random weights where only speed and exactness are judged."""
-    rng = np.random.default_rng(0)
-    for architecture in ARCHITECTURES[1:2] if quick else ARCHITECTURES[:2]:
-        path = architecture.export(folder / f"{architecture.name}.onnx")
-        feeds = [{"x": rng.standard_normal(architecture.shape).astype(np.float32)} for _ in range(3)]
-        yield _quantized(architecture.name, float_model(path), feeds)
-    if quick:
-        return
-    source = with_input_shapes(float_model(export(folder / "lite.onnx")), {"image": (1, 3, 224, 224)})
-    yield _quantized("EfficientNet-Lite0", source, list(samples(foolbox_photos()))[:3])
-    ids = [rng.integers(1000, 20000, (1, TOKENS)) for _ in range(3)]
-    shapes = dict.fromkeys(("input_ids", "attention_mask"), (1, TOKENS))
-    source = with_input_shapes(float_model(prepared(MiniLM()).model), shapes)
-    yield _quantized("MiniLM-L6", source, [{"input_ids": i, "attention_mask": np.ones_like(i)} for i in ids])
+    for architecture in ARCHITECTURES[:2]:
+        if architecture.name in only:
+            rng = np.random.default_rng(0)
+            path = architecture.export(folder / f"{architecture.name}.onnx")
+            feeds = [{"x": rng.standard_normal(architecture.shape).astype(np.float32)} for _ in range(3)]
+            yield _quantized(architecture.name, float_model(path), feeds)
+    if "EfficientNet-Lite0" in only:
+        source = with_input_shapes(float_model(export(folder / "lite.onnx")), {"image": (1, 3, 224, 224)})
+        yield _quantized("EfficientNet-Lite0", source, list(samples(foolbox_photos()))[:3])
+    if "MiniLM-L6" in only:
+        rng = np.random.default_rng(0)
+        ids = [rng.integers(1000, 20000, (1, TOKENS)) for _ in range(3)]
+        shapes = dict.fromkeys(("input_ids", "attention_mask"), (1, TOKENS))
+        source = with_input_shapes(float_model(prepared(MiniLM()).model), shapes)
+        yield _quantized("MiniLM-L6", source, [{"input_ids": i, "attention_mask": np.ones_like(i)} for i in ids])
 
 
 def _quantized(title: str, source: QuantizedModel, feeds: Sequence[Feeds]) -> Network:
@@ -75,7 +87,7 @@ def _quantized(title: str, source: QuantizedModel, feeds: Sequence[Feeds]) -> Ne
     return Network(title, {"int8": model, "fp32": source}, feeds[2])
 
 
-def _network(network: Network, counter: Counter, folder: Path, *, peers: bool) -> list[Figure]:
+def _network(network: Network, counter: Counter, folder: Path, peers: Sequence[str]) -> list[Figure]:
     title, model = network.title, network.models["int8"]
     start = time.monotonic()
     built = cross_compile(model, "arm64", registry=discover())
@@ -87,8 +99,11 @@ def _network(network: Network, counter: Counter, folder: Path, *, peers: bool) -
     figures = [_count(title, cpu, millions) for cpu, millions in own.items()]
     comparison = Comparison(network)
     if peers:
-        comparison.run(list(CPUS), counter, folder / title)
+        cpus = [cpu for cpu in CPUS if cpu not in TWINS or title in SHOWN]
+        comparison.run(cpus, counter, folder / title, peers)
         figures += comparison.figures(own)
+    if find_mca() is not None:
+        figures.append(_predicted(title, image, folder))
     report = built.report
     arena, bound = int(str(report["arena_bytes"])), int(str(report["arena_lower_bound"]))
     overhead = len(built.payload) - int(str(report["constant_bytes"]))
@@ -106,6 +121,14 @@ def _network(network: Network, counter: Counter, folder: Path, *, peers: bool) -
 def _count(title: str, cpu: str, millions: float) -> Figure:
     note = f"one inference, one thread, {CPUS[cpu]}, counted under QEMU"
     return Figure(f"{title}: instructions on {cpu}", millions, "M", "<=", TARGETS.get((title, cpu)), note)
+
+
+def _predicted(title: str, image: Path, folder: Path) -> Figure:
+    """No measurement: an estimate, as its note says."""
+    found = Blocks(str(find_qemu()), folder).estimate(CORE, image, CORES)
+    least = LEAST if title == "ResNet-18" else None
+    name = f"{title}: predicted frames a second, {CORES} x {CORE} at {CLOCK / 1e9} GHz"
+    return Figure(name, CLOCK / found.threads[0], "", ">=", least, f"estimate: {found.method}")
 
 
 def _different(model: QuantizedModel, image: Artifact, feeds: Feeds) -> int:
@@ -126,19 +149,40 @@ def _photographs(options: Options, folder: Path) -> list[Figure]:
     model = quantize(
         with_input_shapes(source, {"image": (1, 3, 224, 224)}), list(samples(chosen)), targets=["arm:arm64", "cpu"]
     )
-    sides = []
-    for name in ("arm:arm64", "cpu"):
-        backend, target = discover().resolve(name)
-        sides.append(backend.load(backend.compile(model, target, CompileOptions(optimize=0))))
-    same = equal = total = 0
+    own = _opened(model, "arm:arm64")
+    others = {kernels: _opened(model, "cpu", kernels=kernels) for kernels in ("int8", "float32")}
+    same, equal, total = dict.fromkeys(others, 0), dict.fromkeys(others, 0), 0
     for feeds in samples(judged):
-        (one,), (other,) = (side.run(feeds).values() for side in sides)
-        same += int(one.argmax() == other.argmax())
-        equal += int(np.count_nonzero(one == other))
+        (one,) = own.run(feeds).values()
         total += one.size
-    note = f"of {len(judged)}; {equal / total:.1%} of the outputs are equal"
-    return [Figure("EfficientNet-Lite0: photographs with the CPU backend's class", same, "", "==", len(judged), note)]
+        for kernels, side in others.items():
+            (other,) = side.run(feeds).values()
+            same[kernels] += int(one.argmax() == other.argmax())
+            equal[kernels] += int(np.count_nonzero(one == other))
+    return [
+        Figure(
+            f"EfficientNet-Lite0: photographs with the class of the CPU backend's {kernels} kernels",
+            same[kernels],
+            "",
+            "==",
+            len(judged) if kernels == "int8" else None,
+            f"of {len(judged)}; {equal[kernels] / total:.1%} of the outputs are equal",
+        )
+        for kernels in others
+    ]
+
+
+def _opened(model: QuantizedModel, name: str, **extra: str) -> Executable:
+    backend, target = discover().resolve(name)
+    return backend.load(backend.compile(model, target, CompileOptions(optimize=0, extra=extra)))
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    names = [runtime.key for runtime in RUNTIMES]
+    parser.add_argument("--peers", nargs="*", choices=names, default=names, help="which to count; all by default")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="what to measure; all by default")
 
 
 if __name__ == "__main__":
-    main(__doc__ or "", measure, ("deepseek-backend-arm", "deepseek-core", "numpy"), details=lambda: _DETAILS)
+    packages = ("deepseek-backend-arm", "deepseek-core", "numpy")
+    main(__doc__ or "", measure, packages, _configure, details=lambda: _DETAILS)

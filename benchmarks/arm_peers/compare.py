@@ -66,11 +66,11 @@ class Comparison:
     def add(self, cpu: str, name: str, instructions: int) -> None:
         self.counts.setdefault(cpu, {})[name] = instructions / 1e6
 
-    def run(self, cpus: Sequence[str], counter: Counter, folder: Path) -> None:
-        """Count every peer; one that fails is noted, with the reason."""
+    def run(self, cpus: Sequence[str], counter: Counter, folder: Path, peers: Sequence[str]) -> None:
+        """Count peers, by the keys of `RUNTIMES`; one that fails is noted, with the reason."""
         files, feeds = self.network.save(folder)
         answers: dict[str, list[Counted]] = {kind: [] for kind in files}
-        for runtime in RUNTIMES:
+        for runtime in (runtime for runtime in RUNTIMES if runtime.key in peers):
             for kind, file in files.items():
                 for cpu in cpus if runtime.compiled is None and kind == "int8" else CORES[kind]:
                     name = f"{runtime.title} {kind}"
