@@ -57,9 +57,9 @@ def same_effect(run: Run, code: int, place: int, mutant: Step, expected: dict[st
             waves.board = board
             result = original.run(waves)
             now = _state(waves, written)
-            decides = any((changed[number] != now[number]).any() for number in (_SCC, _MASK))
+            decides = bool((changed[_MASK] != now[_MASK]).any())
             same_way = not original.control or np.array_equal(_ways(way, waves), _ways(result, waves))
-            bits = {number: changed[number] ^ now[number] for number in written}
+            bits = {number: changed[number] ^ now[number] for number in (*written, _SCC)}
             differences.append(None if decides or not same_way else bits)
             return result
 
@@ -82,6 +82,9 @@ def _noise(differences: Sequence[dict[int, Array] | None], seed: int) -> Callabl
         def act(waves: Waves) -> object:
             result = original.run(waves)
             for number, bits in (next(found) or {}).items():
+                if number == _SCC:
+                    waves.scc ^= bits & rng.integers(0, 2, bits.shape).astype(np.bool_)
+                    continue
                 register = _register(waves, number)
                 if register.shape != bits.shape:
                     raise KernelFault("takes another way with noise")
