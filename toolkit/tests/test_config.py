@@ -9,7 +9,8 @@ import onnx
 import pytest
 from deepseek.quantization import QuantizationRecipe, QuantizationWarning, Quantizer, QuantizerConfig
 
-from deepseek_core.errors import ConfigError
+from deepseek_core import discover
+from deepseek_core.errors import ConfigError, ModelError
 
 AS_PASTED = "{'batch_size': 4, 'tensor_core': True, 'kernel_fusion': ['conv+relu', 'matmul+bias']}"
 
@@ -79,6 +80,19 @@ def test_batch_size_fixes_the_batch(onnx_network, onnx_samples) -> None:
     free = quantized(onnx_network, onnx_samples)
     np.testing.assert_array_equal(network(onnx_samples[:4]), free(onnx_samples[:4]))
     assert free.model.inputs[0].shape == ("N", 3, 8, 8)
+
+
+@pytest.mark.skipif(
+    "npu" not in discover().backends, reason="the npu backend, whose shapes are fixed, is not installed"
+)
+def test_targets_of_fixed_shapes_are_told_the_batch_before_anything_is_decided(onnx_network, onnx_samples) -> None:
+    target = "npu:ethos-u55-128"
+    with pytest.raises(ModelError, match="unknown before run time") as caught:
+        quantized(onnx_network, onnx_samples, backend=target)
+    assert 'config {"batch_size": 1}' in caught.value.fix
+    network = quantized(onnx_network, onnx_samples, backend=target, config={"batch_size": 1})
+    assert network.report.quantized_layers
+    assert network(onnx_samples[:1]).shape == (1, 8)
 
 
 def test_batch_size_against_a_fixed_batch(onnx_network, onnx_samples) -> None:

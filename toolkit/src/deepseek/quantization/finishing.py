@@ -14,12 +14,10 @@ from deepseek.quantization.report.spread import spreads_of
 from deepseek.quantization.search.fidelity import decibels, fidelity
 from deepseek.quantization.searching import Found
 from deepseek.quantization.work import Work
-from deepseek_core import Feeds, QuantizedModel, TensorInfo
-from deepseek_core.errors import ConfigError
-from deepseek_core.ir import with_input_shapes
+from deepseek_core import Feeds, QuantizedModel
 from deepseek_core.ir.verify import verify
 
-__all__ = ["finished", "fixed", "report_on"]
+__all__ = ["finished", "report_on"]
 
 _SAMPLES = 8
 """Samples that the report is measured on."""
@@ -34,25 +32,6 @@ def finished(found: Found) -> QuantizedModel:
     result.metadata["quantization"] = found.recipe.to_json()
     verify(result)
     return result
-
-
-def fixed(model: QuantizedModel, batch: int | None) -> QuantizedModel:
-    """The model for one batch size.
-
-    Raises:
-        ConfigError: it is fixed to another one, or no input has a batch axis.
-    """
-    if batch is None:
-        return model
-    free = {info.name: info for info in model.inputs if info.shape and not isinstance(info.shape[0], int)}
-    sizes = {info.shape[0] for info in model.inputs if info.shape and isinstance(info.shape[0], int)}
-    if not free and sizes != {batch}:
-        told = ", ".join(map(str, sorted(size for size in sizes if isinstance(size, int)))) or "none"
-        raise ConfigError(
-            f"batch_size={batch}, but the network's batch is fixed ({told})",
-            fix="export it with a dynamic batch axis, or leave batch_size out",
-        )
-    return with_input_shapes(model, {name: _shape(info, batch) for name, info in free.items()})
 
 
 def report_on(
@@ -128,11 +107,6 @@ def _outputs(work: Work, model: QuantizedModel, samples: Collection[Feeds]) -> t
 def _noisiest(layers: Collection[Layer]) -> list[Layer]:
     measured = [layer for layer in layers if layer.sqnr is not None and layer.activation]
     return sorted(measured, key=lambda layer: layer.sqnr or 0.0)[:_SPREADS]
-
-
-def _shape(info: TensorInfo, batch: int) -> tuple[Any, ...]:
-    assert info.shape is not None
-    return (batch, *info.shape[1:])
 
 
 def _words(spec: dict[str, Any]) -> str:

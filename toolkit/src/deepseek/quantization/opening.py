@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from deepseek.quantization.batch import fixed
 from deepseek.quantization.data.batches import rows_of
 from deepseek.quantization.data.elements import elements_of, folder_of
 from deepseek.quantization.data.gather import Gathered, fitted, from_folder, gather
+from deepseek.quantization.data.store import SampleStore
 from deepseek.quantization.data.synthesis import synthesised
 from deepseek.quantization.frontends import Network, Tensors, open_onnx
 from deepseek.quantization.frontends.arrays import is_module
-from deepseek_core import Feeds
 from deepseek_core.errors import CalibrationError, ConfigError
 from deepseek_core.options import Progress
 
@@ -34,9 +35,14 @@ class Opened:
     """
 
     network: Network
-    samples: Collection[Feeds]
+    samples: SampleStore
     rows: int
     notes: tuple[str, ...]
+
+    def of_batch(self, batch: int) -> Opened:
+        """The same network and samples in batches of one size."""
+        network = replace(self.network, model=fixed(self.network.model, batch))
+        return replace(self, network=network, samples=fitted(Gathered(self.samples, self.rows), network.model))
 
 
 @dataclass(frozen=True, slots=True)

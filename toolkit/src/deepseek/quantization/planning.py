@@ -28,11 +28,15 @@ __all__ = [
     "refuse_beside_recipe",
     "refuse_empty",
     "unused_settings",
+    "wants_fixed_shapes",
 ]
 
 AUTO, PLAIN = "auto", "plain"
 
 _FOUR_BITS = (Precision.INT4, Precision.W4A8)
+_OTHERWISE = "choose another target or precision, or compile the float model"
+_VARIES = "unknown before run time"
+_SHAPES = 'fix the batch with config {"batch_size": 1}, or export the network with fixed shapes'
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,12 @@ def base_recipe(model: QuantizedModel, wish: Wish, registry: Registry) -> Quanti
     return recipe
 
 
+def wants_fixed_shapes(model: QuantizedModel, recipe: QuantizationRecipe, registry: Registry) -> bool:
+    """Whether a target leaves units in float because their shapes vary."""
+    found = start(model, (), recipe, registry=registry).recipe()
+    return any(_VARIES in reason for reason in found.skipped.values())
+
+
 def refuse_empty(model: QuantizedModel, recipe: QuantizationRecipe, registry: Registry) -> None:
     """Refuse a network in which a recipe has nothing to quantize, before the long work begins.
 
@@ -170,7 +180,7 @@ def refuse_empty(model: QuantizedModel, recipe: QuantizationRecipe, registry: Re
         reasons = "; ".join(f"{unit}: {reason}" for unit, reason in list(found.skipped.items())[:3]) or "no units"
         raise ModelError(
             f"nothing in the model can be quantized for {', '.join(recipe.targets)} ({reasons})",
-            fix="choose another target or precision, or compile the float model",
+            fix=_SHAPES if _VARIES in reasons else _OTHERWISE,
         )
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deepseek.quantization.batch import fixed
 from deepseek.quantization.config import QuantizerConfig
-from deepseek.quantization.finishing import finished, fixed, report_on
+from deepseek.quantization.finishing import finished, report_on
 from deepseek.quantization.opening import Opened, Opener
 from deepseek.quantization.planning import (
     PLAIN,
@@ -24,6 +25,7 @@ from deepseek.quantization.planning import (
     refuse_beside_recipe,
     refuse_empty,
     unused_settings,
+    wants_fixed_shapes,
 )
 from deepseek.quantization.precision import Precision
 from deepseek.quantization.quantized import NetworkRunner, QuantizedNetwork
@@ -147,7 +149,7 @@ class Quantizer:
             notes = (*opened.notes, *unused_settings(self._given))
             for note in notes:
                 warnings.warn(note, QuantizationWarning, stacklevel=2)
-            recipe = self._recipe(opened)
+            opened, recipe = self._planned(opened)
             found = self._found(opened, recipe, progress)
             model = finished(found)
             found = judged(found, model, self._budget, self._measure(opened))
@@ -169,12 +171,16 @@ class Quantizer:
         opener = Opener(self._calibration, self._example, batch, self._limit, self._wish.seed, progress)
         return opener.open(self._model)
 
-    def _recipe(self, opened: Opened) -> QuantizationRecipe:
-        model = opened.network.model
-        recipe = self._given or base_recipe(model, self._wish, self._registry)
-        fixed(model, recipe.config.batch_size)
-        refuse_empty(model, recipe, self._registry)
-        return recipe
+    def _planned(self, opened: Opened) -> tuple[Opened, QuantizationRecipe]:
+        """What to start from; a batch that is to be fixed in the end is fixed now where a target asks for it."""
+        model, registry = opened.network.model, self._registry
+        recipe = self._given or base_recipe(model, self._wish, registry)
+        batch = recipe.config.batch_size
+        fixed(model, batch)
+        if batch is not None and wants_fixed_shapes(model, recipe, registry):
+            opened = opened.of_batch(batch)
+        refuse_empty(opened.network.model, recipe, registry)
+        return opened, recipe
 
     def _found(self, opened: Opened, recipe: QuantizationRecipe, progress: Progress) -> Found:
         model, samples = opened.network.model, opened.samples

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def from_folder(folder: Folder, inputs: tuple[TensorInfo, ...], limit: int | Non
     return Gathered(store, rows, told if left_out else "")
 
 
-def fitted(gathered: Gathered, model: QuantizedModel) -> Collection[Feeds]:
+def fitted(gathered: Gathered, model: QuantizedModel) -> SampleStore:
     """The samples in batches that the model takes, each checked.
 
     Raises:
