@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from deepseek_backend_rocm.assembly import Listing
 from deepseek_backend_rocm.compiler import build_image, plan
 from deepseek_backend_rocm.container import encode
 from deepseek_backend_rocm.devices.emulated import EmulatedDevice
-from deepseek_backend_rocm.plan.steps import Step
+from deepseek_backend_rocm.plan.steps import Buffer, Memory, Step
 from deepseek_backend_rocm.program import Image, Kernel
 from deepseek_backend_rocm.runtime import RocmExecutable
 from deepseek_backend_rocm.selection.choose import Chooser
@@ -30,6 +32,7 @@ from rocm_networks import NETWORKS, Case
 EMULATED = ("gfx942", "gfx1100", "gfx90a")
 PEERED = ("gfx942", "gfx1100")
 """Architectures whose inner loops are set beside IREE's: one with MFMA, one with WMMA."""
+BATCHES = (1, 32)
 PRODUCTS = ("conv", "matmul")
 _DETAILS: dict[str, Any] = {}
 
@@ -95,34 +98,30 @@ def _emulated(case: Case, architectures: Sequence[str]) -> Iterator[Figure]:
 
 
 def _beside_iree(case: Case) -> Iterator[Figure]:
-    """Share of matrix instructions in issue cycles, of the same products."""
-    for name in PEERED:
-        gpu = GPUS[name]
-        rows: list[dict[str, Any]] = []
-        for step in _distinct(case.model, name):
-            m, n, k = step.integer("rows"), step.integer("n"), step.integer("c")
-            built, other = Chooser(gpu).choose(step).built, peer(m, n, k, name)
-            in_loop = other is not None and issue_of(other.inner, gpu).matrix > 0
-            own = issue_of(built.listing.inner, gpu) if in_loop else executed(step, built, gpu)
-            theirs = None if other is None else issue_of(other.inner if in_loop else other.whole, gpu).efficiency
-            row = {"shape": [m, n, k], "own": own.efficiency, "iree": theirs, "of": "loop" if in_loop else "kernel"}
-            rows.append({**row, "own_kernel": built.variant.name})
+    """Share of matrix instructions in issue cycles, of the same products with a requantization behind them."""
+    for name, batch in itertools.product(PEERED, BATCHES):
+        rows = [_row(step, GPUS[name]) for step in _distinct(case.model, name, batch)]
         judged = [row for row in rows if row["iree"] is not None]
         better = sum(row["own"] >= row["iree"] for row in judged)
-        _DETAILS.setdefault("iree", {})[name] = rows
         loops = sum(row["of"] == "loop" for row in judged)
+        _DETAILS.setdefault("iree", {})[f"{name}, batch {batch}"] = rows
         note = (
-            f"of {len(judged)} shapes of 1 × 1 convolutions; {loops} by their inner loops, the others, which IREE {VERSION} "
-            f"unrolls, by whole kernels; it failed on {len(rows) - len(judged)}"
+            f"of {len(judged)} shapes of 1 × 1 convolutions; {loops} by their inner loops, the others, which IREE "
+            f"{VERSION} unrolls, by whole kernels; it failed on {len(rows) - len(judged)}"
         )
-        yield Figure(
-            f"products as dense in matrix instructions as IREE's or denser, {name}",
-            better,
-            "",
-            ">",
-            len(judged) / 2,
-            note,
-        )
+        text = f"products as dense in matrix instructions as IREE's or denser, {name}, batch {batch}"
+        yield Figure(text, better, "", ">", len(judged) / 2, note)
+
+
+def _row(step: Step, gpu: Gpu) -> dict[str, Any]:
+    """One product: by the inner loop where IREE's has matrix instructions, by the whole kernel where it has none."""
+    m, n, k = step.integer("rows"), step.integer("n"), step.integer("c")
+    built, other = Chooser(gpu).choose(step).built, peer(m, n, k, gpu.name)
+    in_loop = other is not None and issue_of(other.inner, gpu).matrix > 0
+    own = issue_of(built.listing.inner, gpu) if in_loop else executed(step, built, gpu)
+    theirs = None if other is None else issue_of(other.inner if in_loop else other.whole, gpu).efficiency
+    row = {"shape": [m, n, k], "own": own.efficiency, "iree": theirs, "of": "loop" if in_loop else "kernel"}
+    return {**row, "own_kernel": built.variant.name}
 
 
 @functools.lru_cache(16)
@@ -157,11 +156,22 @@ def _window_macs(step: Step) -> int:
     return step.integer("rows") * step.integer("c") * step.integer("kh") * step.integer("kw")
 
 
-def _distinct(model: QuantizedModel, architecture: str) -> list[Step]:
-    """1 × 1 convolutions of different sizes."""
+def _distinct(model: QuantizedModel, architecture: str, batch: int) -> list[Step]:
+    """1 × 1 convolutions of different sizes, for so many images, and without an addition behind them."""
     steps = plan(model, Target("rocm", architecture), CompileOptions()).steps
     points = [step for step in steps if step.kernel == "conv" and step.constants["MODE"] == 0]
-    return list({(step.integer("rows"), step.integer("n"), step.integer("c")): step for step in points}.values())
+    distinct = {(step.integer("rows"), step.integer("n"), step.integer("c")): step for step in points}.values()
+    return [_alone(step, batch) for step in distinct]
+
+
+def _alone(step: Step, batch: int) -> Step:
+    """A step for `batch` times as many rows that writes codes, as IREE's does."""
+    memory: dict[str, Memory] = dict(step.memory)
+    for name in ("x", "y"):
+        memory[name] = Buffer(step.memory[name].bytes * batch)
+    values = {**step.values, "rows": batch * step.integer("rows")}
+    constants = {**step.constants, "ADD": False, "REAL": False}
+    return replace(step, memory=memory, values=values, constants=constants, types={"y": "i8"}, macs=step.macs * batch)
 
 
 def write_network(folder: Path) -> None:

@@ -23,6 +23,8 @@ from deepseek_backend_rocm.targets import Gpu
 __all__ = ["Issue", "cost_of", "executed", "issue_of", "matrix_count", "problem_of", "turns_of"]
 
 _SHAPE = re.compile(r"_(\d+)x(\d+)x(\d+)")
+_LOST = 0.5
+"""Share of what could overlap that does not: an assumption, which makes the denser of two equal loops win."""
 _PLACES = 128
 """Bytes that LDS gives a compute unit in a cycle."""
 
@@ -84,8 +86,9 @@ def cost_of(step: Step, built: Built, gpu: Gpu) -> float:
     together = min(_groups_per_unit(built, gpu), rounds) * waves_per_simd
     loop, rest = issue_of(built.listing.inner, gpu), issue_of(_rest(built.listing), gpu)
     turns = turns_of(step, built)
-    # Other wavefronts issue while one waits for the matrix core; a lone one waits itself.
-    inner = max(loop.matrix, loop.other) if together >= 2 else loop.matrix + loop.other
+    # Other wavefronts issue while one waits for the matrix core, most of the time; a lone one waits itself.
+    hidden = (1 - _LOST) * min(loop.matrix, loop.other) if together >= 2 else 0.0
+    inner = loop.matrix + loop.other - hidden
     cycles = rounds * waves_per_simd * (turns * inner + rest.matrix + rest.other)
     return max(cycles / gpu.clock, moved)
 
