@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
 from deepseek_backend_arm.lowering import lower
 from deepseek_backend_arm.lowering.tensor import canonical, collapse, strides_of
@@ -13,8 +14,10 @@ from deepseek_backend_arm.lowering.weights import pack, tight
 from deepseek_backend_arm.plan.abi import KERNELS, header
 from deepseek_backend_arm.plan.memory import plan_memory
 from deepseek_backend_arm.plan.program import ALIGNMENT, Buffer, Constants, Port, Step
-from deepseek_core import CompileOptions, discover
+from deepseek_core import CalibratorSpec, CompileOptions, discover
 from deepseek_core.errors import BackendError
+from deepseek_core.ir.frontend import load_model
+from deepseek_core.pipeline import quantize
 
 
 def test_the_small_network_becomes_these_kernels(network) -> None:
@@ -105,3 +108,25 @@ def test_the_header_has_every_kernel() -> None:
     text = header()
     for kernel in KERNELS.values():
         assert f"}} ds_{kernel.name}_args;" in text
+
+
+def test_a_row_of_constants_joins_the_product_before_it(toolchain) -> None:
+    rng = np.random.default_rng(9)
+    weights = {"w": rng.standard_normal((6, 10)).astype(np.float32), "b": rng.standard_normal(10).astype(np.float32)}
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"], "p"), helper.make_node("Add", ["b", "p"], ["y"], "y")]
+    graph = helper.make_graph(
+        nodes,
+        "row",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, 10])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    source = load_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10))
+    x = {"x": rng.standard_normal((4, 6)).astype(np.float32)}
+    model = quantize(source, [x], targets=["arm:arm64"], calibrator=CalibratorSpec("minmax"))
+    assert [step.kernel for step in lower(model).steps] == ["quantize", "conv"]
+    results = []
+    for name in ("arm:cortex-a72", "reference"):
+        backend, target = discover().resolve(name)
+        results.append(backend.load(backend.compile(model, target, CompileOptions())).run(x)["y"])
+    np.testing.assert_array_equal(*results)

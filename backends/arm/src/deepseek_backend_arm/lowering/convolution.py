@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_arm.lowering.codes import scale_and_zero
-from deepseek_backend_arm.lowering.emitter import Emitter, qparams_for, shape_of
+from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, qparams_for, shape_of
 from deepseek_backend_arm.lowering.products import (
     Bias,
     as_declared,
@@ -94,12 +94,13 @@ def _of_reals(
     weights: NDArray[Any],
     emit: Callable[[Tensor, Callable[[NDArray[Any]], RealSums]], Tensor],
 ) -> None:
-    x, _ = sides_of(unit)
+    x, w = sides_of(unit)
     channels = weights.shape[0]
     bias = bias_of(unit, np.ones(1, np.float32), channels)
     real = None if bias.real is None else np.broadcast_to(bias.real, (channels,)).astype(np.float32)
     limits = real_bounds(unit) if bias.late is None else (-np.inf, np.inf)
-    result = emit(emitter.real(x), lambda part: RealSums(part, real, *limits))
+    half = w.qparams is None and constant_of(w.value).dtype == np.float16
+    result = emit(emitter.real(x), lambda part: RealSums(part, real, *limits, is_half=half))
     result = finish_real(unit, emitter, result, bias)
     for output in unit.outputs:
         tensor = result if output.qparams is None else emitter.quantize(result, qparams_for(output))

@@ -74,12 +74,17 @@ class CodeSums:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RealSums:
-    """Sums of real numbers; as `CodeSums`."""
+    """Sums of real numbers; as `CodeSums`.
+
+    Attributes:
+        is_half: whether the weights are float16 in the model, and so in the image.
+    """
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32] | None = None
     low: float = -inf
     high: float = inf
+    is_half: bool = False
     fill: int = 0
 
     def of(self, weights: NDArray[Any]) -> RealSums:
@@ -191,8 +196,15 @@ def _real_matrix(
 ) -> None:
     rows = rows_by_group(sums.weights, groups)
     packed = np.concatenate([pack_real(np.ascontiguousarray(part.T)).reshape(-1) for part in rows])
-    places: dict[str, Tensor | Memory] = {"x": x, "y": result, "weights": emitter.constants.add(packed)}
+    kept = packed.astype(np.float16) if sums.is_half else packed
+    places: dict[str, Tensor | Memory] = {"x": x, "y": result, "weights": emitter.constants.add(kept)}
     places["bias"] = None if sums.bias is None else emitter.constants.add(sums.bias)
     depth = rows[0].shape[1]
-    numbers: dict[str, Value] = {"oc": result.shape[1], "depth": depth, "kept": 0, "low": sums.low, "high": sums.high}
+    numbers: dict[str, Value] = {
+        "oc": result.shape[1],
+        "depth": depth,
+        "kept": int(sums.is_half),
+        "low": sums.low,
+        "high": sums.high,
+    }
     emitter.emit("rconv", places, {**values, **numbers}, scratch=real_scratch(depth))
