@@ -180,6 +180,7 @@ def test_a_device_times_launches_of_a_step(network, triton) -> None:
     timer = DeviceTimer(_Device("gfx942"))
     built = Chooser(GPUS["gfx942"]).choose(step).built
     assert timer(step, built) == 0.25
+    assert Chooser(GPUS["gfx942"], timer, timer.name).choose(step).basis == "analytic"  # there is no other candidate
     timer.close()
 
 

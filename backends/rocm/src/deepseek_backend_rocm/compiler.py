@@ -16,7 +16,7 @@ from deepseek_backend_rocm.lowering import lower
 from deepseek_backend_rocm.lowering.paths import objection
 from deepseek_backend_rocm.plan.bind import Codes, bind
 from deepseek_backend_rocm.plan.steps import Place, Plan
-from deepseek_backend_rocm.program import Image, Port, Program
+from deepseek_backend_rocm.program import Image, Port
 from deepseek_backend_rocm.selection.choose import Choice, Chooser
 from deepseek_backend_rocm.selection.timing import present_device
 from deepseek_backend_rocm.settings import Settings
@@ -59,7 +59,7 @@ def build_image(model: QuantizedModel, target: Target, options: CompileOptions) 
         choices = _choices(planned, architecture, options)
         chosen = [choice.built for choice in choices]
         programs[architecture] = bind(planned.steps, chosen, planned.arena, codes)
-        report[architecture] = _summary(planned, choices, programs[architecture])
+        report[architecture] = _summary(planned, choices)
     inputs, outputs = (tuple(map(_port, places)) for places in (planned.inputs, planned.outputs))
     return Image(inputs, outputs, programs, planned.constants, codes.all(), report)
 
@@ -100,13 +100,12 @@ def _port(place: Place) -> Port:
     return Port(place.name, place.dtype, place.shape, place.buffer.place)
 
 
-def _summary(planned: Plan, choices: Sequence[Choice], program: Program) -> dict[str, Any]:
+def _summary(planned: Plan, choices: Sequence[Choice]) -> dict[str, Any]:
     """What people want to know of an architecture's kernels."""
-    matrix = sum(step.macs for step in planned.steps)
     return {
         "kernels": dict(sorted(Counter(choice.built.variant.name for choice in choices).items())),
         "code_bytes": sum({choice.built.variant: len(choice.built.code) for choice in choices}.values()),
         "seconds": sum(choice.seconds for choice in choices),
         "basis": sorted({choice.basis for choice in choices}),
-        "matrix_macs": matrix,
+        "matrix_macs": sum(step.macs for step in planned.steps),
     }

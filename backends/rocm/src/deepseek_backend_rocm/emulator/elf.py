@@ -67,15 +67,20 @@ class Elf:
         Raises:
             CodeError: no segment has them.
         """
+        start = self.place(address, size)
+        return self.data[start : start + size]
+
+    def place(self, address: int, size: int) -> int:
+        """Where in the file bytes of the memory are.
+
+        Raises:
+            CodeError: no segment has them.
+        """
         for segment in self._segments:
-            if (
-                segment.kind == _LOAD
-                and segment.address <= address
-                and address + size <= segment.address + segment.size
-            ):
-                start = segment.offset + address - segment.address
-                if start + size <= len(self.data):
-                    return self.data[start : start + size]
+            start = segment.offset + address - segment.address
+            inside = segment.address <= address and address + size <= segment.address + segment.size
+            if segment.kind == _LOAD and inside and start + size <= len(self.data):
+                return start
         raise CodeError(f"the code object has nothing at {address:#x}", fix=_FIX)
 
     def notes(self) -> Iterator[tuple[str, int, bytes]]:

@@ -14,7 +14,7 @@ from deepseek_backend_rocm.targets import CHECK, Gpu
 from deepseek_core.errors import BackendError
 from deepseek_core.selection import TuningCache, cache_folder
 
-__all__ = ["Choice", "Chooser", "Timer", "signature_of"]
+__all__ = ["Choice", "Chooser", "Timer", "shortlist", "signature_of"]
 
 Timer = Callable[[Step, Built], float]
 """Seconds of a launch on a device."""
@@ -60,7 +60,7 @@ class Chooser:
         """The cheapest variant.
 
         Raises:
-            BackendError: no variant may run the step; with the reason of the last one.
+            BackendError: no variant may run the step; with the reason of the first one.
         """
         found = shortlist(step, self._gpu)[: self._most]
         signature = signature_of(step)
@@ -71,11 +71,12 @@ class Chooser:
         built = self._allowed(step, found) or self._allowed(step, candidates(step, self._gpu)[len(found) :])
         if not built:
             raise BackendError(self._refusal(step), fix="place it on another target")
-        seconds = [self._seconds(step, one, alone=len(found) == 1) for one in built]
-        if len(found) > 1:
-            self._cache.put(self._context, signature, {b.variant.name: s for b, s in zip(built, seconds, strict=True)})
-        best_of = min(range(len(built)), key=lambda number: seconds[number])
-        return Choice(built[best_of], seconds[best_of], self._basis)
+        if len(found) == 1:  # nothing to compare, so nothing is timed
+            return Choice(built[0], cost_of(step, built[0], self._gpu), "analytic")
+        seconds = {one.variant.name: self._seconds(step, one) for one in built}
+        self._cache.put(self._context, signature, seconds)
+        best = min(seconds, key=lambda name: seconds[name])
+        return Choice(next(one for one in built if one.variant.name == best), seconds[best], self._basis)
 
     def save(self) -> None:
         """Keep the figures."""
@@ -91,10 +92,8 @@ class Chooser:
         reason = problem_of(build(first, self._gpu.name), self._gpu)
         return f"no kernel fits '{step.unit}' on {self._gpu.name}: {reason}"
 
-    def _seconds(self, step: Step, built: Built, *, alone: bool) -> float:
-        if self._timer is None or alone:
-            return cost_of(step, built, self._gpu)
-        return self._timer(step, built)
+    def _seconds(self, step: Step, built: Built) -> float:
+        return cost_of(step, built, self._gpu) if self._timer is None else self._timer(step, built)
 
 
 def shortlist(step: Step, gpu: Gpu) -> list[Variant]:

@@ -95,25 +95,9 @@ def _words(data: bytes, inst: Instruction) -> Words:
 
 
 def _changed(data: bytes, inst: Instruction, words: Words) -> bytes:
-    raw = Elf.parse(data).read(inst.address, inst.size)
     new = np.array(words, "<u4").tobytes()
-    # The same bytes may stand elsewhere: the file is changed where the segment has the address.
-    start = next(i for i in _places(data, raw) if _moved(data, i, inst.address))
+    start = Elf.parse(data).place(inst.address, len(new))
     return data[:start] + new + data[start + len(new) :]
-
-
-def _places(data: bytes, raw: bytes) -> Iterator[int]:
-    place = data.find(raw)
-    while place >= 0:
-        yield place
-        place = data.find(raw, place + 1)
-
-
-def _moved(data: bytes, place: int, address: int) -> bool:
-    """Whether a byte of the file is the one at an address."""
-    probe = bytearray(data)
-    probe[place] ^= 0xFF
-    return Elf.parse(bytes(probe)).read(address, 1)[0] == probe[place]
 
 
 def _valid(data: bytes, inst: Instruction, place: int) -> str | None:
