@@ -12,7 +12,7 @@ import pytest
 from deepseek_backend_arm.emulator import find_qemu
 from deepseek_backend_arm.toolchain import find_toolchain
 from deepseek_core import Artifact, CompileOptions, Target, discover
-from deepseek_core.errors import ConfigError, PackageError
+from deepseek_core.errors import BackendError, ConfigError, PackageError
 
 
 @pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a72", "cortex-a76", "max"])
@@ -110,6 +110,35 @@ def test_deepseek_run_opens_an_image(image, sample, expected) -> None:
     executable.close()
     with pytest.raises(PackageError, match="does not say what its inputs"):
         backend.load(Artifact(Target("arm", "arm64"), b"\x7fELF", "bin"))
+
+
+def test_a_damaged_image_says_so(image, run_image, sample, tmp_path) -> None:
+    data = bytearray(image.read_bytes())
+    place = data.index(_constants_of(image)) + 100
+    data[place] ^= 1
+    (tmp_path / "damaged").write_bytes(data)
+    (tmp_path / "damaged").chmod(0o755)
+    command = [find_qemu(), str(tmp_path / "damaged"), "--bench", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "error: this program is damaged; copy it again\n")
+    backend, _ = discover().resolve("arm")
+    cut = Artifact(Target("arm", "arm64"), image.read_bytes()[:-2000], "bin")
+    with pytest.raises(PackageError, match="is cut off"):
+        backend.load(cut)
+    whole = backend.load(Artifact(Target("arm", "arm64"), bytes(data), "bin"))
+    with pytest.raises(BackendError, match="this program is damaged"):
+        whole.run({"x": sample})
+    whole.close()
+
+
+def _constants_of(image) -> bytes:
+    """The first weights: what lies where the sections of a program's data begin, as objcopy tells."""
+    done = subprocess.run(
+        ["aarch64-linux-gnu-objcopy", "-O", "binary", "--only-section=.data", str(image), "/dev/stdout"],
+        capture_output=True,
+        check=True,
+    )
+    return done.stdout[:4096]
 
 
 def test_a_library_links_with_its_example(network, toolchain, tmp_path) -> None:

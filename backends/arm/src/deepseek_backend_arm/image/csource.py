@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from deepseek_backend_arm import __version__
 from deepseek_backend_arm.plan.abi import KERNELS, Value
 from deepseek_backend_arm.plan.program import TYPES, Port, Program, Step
@@ -81,11 +83,18 @@ def _members(program: Program, identity: Identity) -> Iterator[tuple[str, str]]:
     yield "arena", str(program.arena)
     yield "scratch", str(program.scratch)
     yield "constants_size", str(len(program.constants))
+    yield "checksum", f"{_checksum(program.constants)}u"
     for name in ("inputs", "outputs", "steps", "packs"):
         pieces: Sequence[object] = getattr(program, name)
         yield f"{name}_count", str(len(pieces))
         yield name, name if pieces else "NULL"
     yield "constants", "ds_constants"
+
+
+def _checksum(constants: bytes) -> int:
+    """As `ds_model` has it."""
+    words = np.frombuffer(constants + bytes(-len(constants) % 8), "<u8")
+    return int((words * (2 * np.arange(words.size, dtype=np.uint64) + np.uint64(1))).sum(dtype=np.uint64))
 
 
 def _step(number: int, step: Step) -> str:

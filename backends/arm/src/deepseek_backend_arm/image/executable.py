@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import tempfile
 from pathlib import Path
@@ -48,6 +49,7 @@ class ImageExecutable:
 
     def __init__(self, payload: bytes, emulator: tuple[str, ...], device: str) -> None:
         self._inputs, self._outputs = _described(payload)
+        _check_whole(payload)
         self._folder = tempfile.TemporaryDirectory()
         program = Path(self._folder.name) / "image"
         program.write_bytes(payload)
@@ -88,6 +90,21 @@ class ImageExecutable:
     def close(self) -> None:
         """Calling twice is harmless."""
         self._folder.cleanup()
+
+
+def _check_whole(payload: bytes) -> None:
+    """Its segments lie within it, as ELF for 64 bits has them; a program that is cut off dies when it is started.
+
+    Raises:
+        PackageError: they do not.
+    """
+    try:
+        table, size, count = (*struct.unpack_from("<Q", payload, 32), *struct.unpack_from("<HH", payload, 54))
+        segments = [struct.unpack_from("<Q16xQ", payload, table + size * i + 8) for i in range(count)]
+    except struct.error:
+        segments = [(len(payload), 1)]
+    if any(offset + length > len(payload) for offset, length in segments):
+        raise PackageError("the image is cut off", fix="copy it again, or build it again")
 
 
 def _described(payload: bytes) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:

@@ -51,6 +51,7 @@ typedef struct {
     const ds_tensor *inputs, *outputs;
     const ds_step *steps;
     const ds_pack *packs;
+    uint64_t checksum; /* of the constants, eight bytes a number: the sum of each times twice its position, plus one */
     uint8_t *constants; /* writable: ds_open orders the packs in place */
 } ds_model;
 

@@ -202,6 +202,17 @@ static void bench(const options *o, ds_context *context) {
     say(" us\n");
 }
 
+/* Whether the constants are those that were built; ds_open changes them. */
+static bool is_whole(void) {
+    uint64_t sum = 0;
+    for (int64_t i = 0; 8 * i < ds_program.constants_size; i++) { /* zeros lie behind them */
+        uint64_t word;
+        memcpy(&word, ds_program.constants + 8 * i, sizeof word);
+        sum += word * (uint64_t)(2 * i + 1);
+    }
+    return sum == ds_program.checksum;
+}
+
 int main(int count, char **words) {
     options o = {.threads = 1};
     int code = count == 1 ? fail(USAGE, "nothing to do", "; --help lists the options") : parse(count, words, &o);
@@ -211,6 +222,7 @@ int main(int count, char **words) {
         return 0;
     }
     if ((int)ds_cpu() < ds_program.level) return fail(FAILED, "this CPU lacks ", ds_level_name((ds_level)ds_program.level));
+    if (!is_whole()) return fail(FAILED, "this program is damaged", "; copy it again");
     ds_context *context = ds_open(&ds_program, o.threads);
     if (context == NULL) return fail(FAILED, "there is not enough memory", "");
     code = read_inputs(&o, context);
