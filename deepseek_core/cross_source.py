@@ -1,4 +1,4 @@
-"""What `deepseek-cross-compile` builds from: shapes fixed, and quantized where the target runs nothing else."""
+"""What `deepseek-cross-compile` builds from: shapes fixed, and quantized unless it is to stay in float."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from deepseek_core.errors import ConfigError, ModelError
 from deepseek_core.ir import with_input_shapes
 from deepseek_core.ir.model import QuantizedModel
 from deepseek_core.options import Progress
-from deepseek_core.partition import refusal_reason
 from deepseek_core.pipeline import quantize
 from deepseek_core.registry import Registry
 from deepseek_core.target import Target
@@ -18,6 +17,10 @@ from deepseek_core.target import Target
 __all__ = ["prepared_source"]
 
 _MADE_UP = 8
+_MADE_UP_NUMBERS = (
+    "the model is not quantized, and is now on made-up numbers: its accuracy suffers; "
+    "give --calib FOLDER, or --float to build it as it is"
+)
 
 
 def prepared_source(
@@ -27,6 +30,7 @@ def prepared_source(
     *,
     shapes: Mapping[str, Sequence[int]],
     calibration: Path | None,
+    keep_float: bool = False,
     warn: Callable[[str], None],
     progress: Progress | None = None,
 ) -> QuantizedModel:
@@ -34,12 +38,13 @@ def prepared_source(
 
     Args:
         shapes: sizes by input name; the name may be empty for a model with one input.
-        calibration: samples to quantize a float model on. Without them one that the target runs in codes only is
-            quantized on made-up numbers.
-        warn: told about that.
+        calibration: samples to quantize a float model on. Without them it is quantized on made-up numbers.
+        keep_float: leave a float model as it is.
+        warn: told about made-up numbers.
 
     Raises:
-        ConfigError: a shape for an input that is not there, or samples for a model that is quantized already.
+        ConfigError: a shape for an input that is not there, samples for a model that is quantized already, or for
+            one that is to stay in float.
         ModelError: the target needs fixed shapes and there are none.
     """
     model = _with_shapes(model, shapes)
@@ -53,10 +58,12 @@ def prepared_source(
         raise ModelError(
             f"input '{loose[0]}' has no fixed shape, and {target} needs one", fix=f"add --shape {loose[0]}={sizes}"
         )
-    if calibration is None and all(refusal_reason(unit, table) is None for unit in model.units()):
+    if keep_float and calibration is not None:
+        raise ConfigError("samples change nothing in a model that stays in float", fix="leave --calib or --float out")
+    if keep_float:
         return model
     if calibration is None:
-        warn("the model is not quantized, and is now on made-up numbers: its accuracy suffers; give --calib FOLDER")
+        warn(_MADE_UP_NUMBERS)
         samples = [random_feeds(model.inputs, seed) for seed in range(_MADE_UP)]
         return quantize(model, samples, targets=[target], registry=registry, progress=progress)
     found = Samples(calibration, model.inputs)

@@ -42,6 +42,7 @@ ORDER = (
     "quantize",
     "package",
     "files",
+    "readers",
     "runtime",
     "pipeline",
     "cross",

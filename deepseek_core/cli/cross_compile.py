@@ -46,10 +46,11 @@ def _shapes(context: click.Context, parameter: click.Parameter, values: Sequence
 @click.command(name="deepseek-cross-compile", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="deepseek-cross-compile", message="%(prog)s %(version)s")
 @click.option("--target", required=True, metavar="TARGET", help="What to build for, such as tensorrt:sm_89.")
-@click.option("--model", type=FILE, required=True, metavar="FILE", help="A quantized .ds or an ONNX model.")
+@click.option("--model", type=FILE, required=True, metavar="FILE", help="A .ds, an ONNX or a torch model (.pt, .pt2).")
 @click.option("-o", "--output", type=FILE, required=True, metavar="FILE", help="The image to write.")
 @click.option("--format", metavar="NAME", help="Of the formats the target offers.  [default: the first]")
 @click.option("--calib", "calibration", type=FILE, metavar="PATH", help="Samples to quantize a float model on.")
+@click.option("--float", "keep_float", is_flag=True, help="Build a float model as it is, without quantizing it.")
 @click.option(
     "--shape", "shapes", multiple=True, metavar="[INPUT=]N,…", callback=_shapes, help="Fix the shape of an input."
 )
@@ -66,8 +67,8 @@ def command(target: str, model: Path, output: Path, **chosen: Any) -> Report:
     from deepseek_core.atomic import atomic_write, check_writable
     from deepseek_core.cross import cross_compile
     from deepseek_core.cross_source import prepared_source
-    from deepseek_core.files import open_file
     from deepseek_core.options import CompileOptions
+    from deepseek_core.readers import read_model
     from deepseek_core.registry import discover
 
     check_writable(output)
@@ -77,8 +78,9 @@ def command(target: str, model: Path, output: Path, **chosen: Any) -> Report:
     if chosen["min_int8"] is not None:
         extra[f"{backend.name}.min_int8"] = str(chosen["min_int8"])
     with progress_bar() as progress:
-        asked = {"shapes": chosen["shapes"], "calibration": chosen["calibration"], "warn": _warn}
-        source = prepared_source(open_file(model).model, resolved, registry, progress=progress, **asked)
+        asked = {name: chosen[name] for name in ("shapes", "calibration", "keep_float")}
+        read = read_model(model, chosen["shapes"])
+        source = prepared_source(read, resolved, registry, progress=progress, warn=_warn, **asked)
         options = CompileOptions(chosen["optimize"], extra=extra, progress=progress)
         image = cross_compile(source, resolved, registry=registry, format=chosen["format"], options=options)
     with atomic_write(output) as file:

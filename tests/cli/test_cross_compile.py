@@ -16,6 +16,7 @@ import deepseek_backend_echo.plugin as echo
 from deepseek_core import hookimpl
 from deepseek_core.artifact import Artifact
 from deepseek_core.cli.cross_compile import main
+from deepseek_core.ir.frontend import load_model
 from deepseek_core.package import Package
 from deepseek_core.pipeline import quantize
 from deepseek_core.registry import Backend, Registry, discover
@@ -141,3 +142,36 @@ def test_a_loose_shape_is_asked_for(model, tmp_path, capfd) -> None:
     assert main([*arguments, "--shape", "2,many"]) == 2
     capfd.readouterr()
     assert main([*arguments, "--shape", "2,4"]) == 0
+
+
+@pytest.mark.usefixtures("offers")
+def test_a_float_model_is_left_in_float_where_asked(model, tmp_path, capfd) -> None:
+    source = model.parent / "m.onnx"
+    samples = tmp_path / "one.npy"
+    np.save(samples, np.ones((2, 4), np.float32))
+    assert main(_arguments(source, tmp_path / "image", "--float", "--calib", str(samples))) == 2
+    assert "stays in float" in capfd.readouterr().err
+    assert main(_arguments(source, tmp_path / "image", "--float")) == 2  # echo runs codes only
+    err = capfd.readouterr().err
+    assert "made-up" not in err
+    assert "units run on no chosen target" in err
+
+
+class _Entry:
+    value = "somewhere:read"
+
+    @staticmethod
+    def load():
+        return lambda path, shapes: load_model(path.parent / "m.onnx")
+
+
+@pytest.mark.usefixtures("offers")
+def test_files_of_torch_are_read_by_what_is_installed(model, tmp_path, capfd, monkeypatch) -> None:
+    source = model.parent / "m.pt2"
+    source.write_bytes(b"")
+    found: list[_Entry] = []
+    monkeypatch.setattr("deepseek_core.readers._entries", lambda suffix: found if suffix == "pt2" else [])
+    assert main(_arguments(source, tmp_path / "image")) == 2
+    assert "pip install 'deepseek[torch]'" in capfd.readouterr().err
+    found.append(_Entry())
+    assert main(_arguments(source, tmp_path / "image")) == 0

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from deepseek.quantization.frontends.torch.graph import tidy
 
-__all__ = ["Exporter", "Sizes", "free_batch"]
+__all__ = ["Exporter", "Sizes", "free_batch", "of_program", "quiet"]
 
 Sizes = Mapping[str, Collection[int]]
 """Input name → axes whose size is free."""
@@ -49,7 +49,7 @@ class Exporter:
 
         names, auto = list(self._tensors), torch.export.Dim.AUTO
         shapes = tuple(dict.fromkeys(free.get(name, ()), auto) for name in names)
-        with _quiet():
+        with quiet():
             self.program = torch.export.export(self._flat, tuple(self._tensors.values()), dynamic_shapes=(shapes,))
             exported: Any = torch.onnx.export(
                 self.program, dynamo=True, verbose=False, input_names=names, output_names=list(outputs)
@@ -57,6 +57,22 @@ class Exporter:
         model: ir.Model = exported.model
         tidy(model, _symbols(model, free))
         return model
+
+
+def of_program(program: Any) -> ir.Model:
+    """The graph of an `ExportedProgram`, under its own names of inputs and outputs.
+
+    Raises:
+        Exception: torch cannot export it.
+    """
+    import torch
+
+    with quiet():
+        exported: Any = torch.onnx.export(program, dynamo=True, verbose=False)
+    model: ir.Model = exported.model
+    inputs = {value.name or "": set(range(len(value.shape or ()))) for value in model.graph.inputs}
+    tidy(model, _symbols(model, inputs))
+    return model
 
 
 def free_batch(call: Callable[[Mapping[str, Any]], Sequence[Any]], tensors: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -105,7 +121,7 @@ def _symbols(model: ir.Model, free: Sizes) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hush torch, which tells of its own deprecations and of its progress; what is wrong with a module, it raises."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
