@@ -44,6 +44,7 @@ bench: setup
 	$(BIN)/python benchmarks/arm.py --quick
 	$(BIN)/python benchmarks/rocm.py --quick
 	$(BIN)/python benchmarks/rocm_units.py --quick
+	$(BIN)/python benchmarks/rocm_mutations.py --quick
 
 dist: setup
 	$(BIN)/python scripts/build_dists.py
