@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from architectures import ARCHITECTURES
 from arm_counting import Counter
 from arm_cycles import Blocks, find_mca
-from arm_peers.compare import Comparison, Network
+from arm_peers.compare import LOOPS, Comparison, Network
 from arm_peers.runtimes import RUNTIMES
 from deepseek_backend_arm.emulator import find_qemu
 from deepseek_backend_arm.toolchain import find_toolchain
@@ -65,17 +65,16 @@ def measure(options: Options) -> list[Figure]:
 
 def _networks(folder: Path, only: Sequence[str]) -> Iterator[Network]:
     """Random weights where only speed and exactness are judged."""
+    rng = np.random.default_rng(0)
     for architecture in ARCHITECTURES[:2]:
+        feeds = [{"x": rng.standard_normal(architecture.shape).astype(np.float32)} for _ in range(3)]
         if architecture.name in only:
-            rng = np.random.default_rng(0)
             path = architecture.export(folder / f"{architecture.name}.onnx")
-            feeds = [{"x": rng.standard_normal(architecture.shape).astype(np.float32)} for _ in range(3)]
             yield _quantized(architecture.name, float_model(path), feeds)
     if "EfficientNet-Lite0" in only:
         source = with_input_shapes(float_model(export(folder / "lite.onnx")), {"image": (1, 3, 224, 224)})
         yield _quantized("EfficientNet-Lite0", source, list(samples(foolbox_photos()))[:3])
     if "MiniLM-L6" in only:
-        rng = np.random.default_rng(0)
         ids = [rng.integers(1000, 20000, (1, TOKENS)) for _ in range(3)]
         shapes = dict.fromkeys(("input_ids", "attention_mask"), (1, TOKENS))
         source = with_input_shapes(float_model(prepared(MiniLM()).model), shapes)
@@ -178,7 +177,7 @@ def _opened(model: QuantizedModel, name: str, **extra: str) -> Executable:
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    names = [runtime.key for runtime in RUNTIMES]
+    names = [*(runtime.key for runtime in RUNTIMES), LOOPS]
     parser.add_argument("--peers", nargs="*", choices=names, default=names, help="which to count; all by default")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="what to measure; all by default")
 

@@ -18,11 +18,11 @@ from deepseek_core import QuantizedModel
 from harness import Figure
 from harness import console as terminal
 
-__all__ = ["Comparison", "Network"]
+__all__ = ["LOOPS", "Comparison", "Network"]
 
 CORES = {"int8": ("cortex-a72", "cortex-a76"), "fp32": ("cortex-a72",)}
 """Where all peers are counted; ONNX Runtime's int8, the fastest of them, on more."""
-LOOPS, _NAIVE = "plain C loops", "cortex-a72"
+LOOPS, _NAIVE = "loops", "cortex-a72"
 _CLOSE = {"int8": 0.05, "fp32": 1e-3}
 """Largest difference between outputs of two runtimes, against the largest output."""
 
@@ -67,7 +67,7 @@ class Comparison:
         self.counts.setdefault(cpu, {})[name] = instructions / 1e6
 
     def run(self, cpus: Sequence[str], counter: Counter, folder: Path, peers: Sequence[str]) -> None:
-        """Count peers, by the keys of `RUNTIMES`; one that fails is noted, with the reason."""
+        """Count peers: keys of `RUNTIMES`, or `LOOPS` for plain C; one that fails is noted, with the reason."""
         files, feeds = self.network.save(folder)
         answers: dict[str, list[Counted]] = {kind: [] for kind in files}
         for runtime in (runtime for runtime in RUNTIMES if runtime.key in peers):
@@ -82,7 +82,8 @@ class Comparison:
                         self.failed[name] = str(error)
                         break
                     self.add(cpu, name, counted.instructions)
-        self._loops(counter)
+        if LOOPS in peers:
+            self._loops(counter)
 
     def _loops(self, counter: Counter) -> None:
         (feed, *more), model = self.network.feeds.values(), self.network.models["fp32"]
