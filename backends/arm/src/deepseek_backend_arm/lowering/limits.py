@@ -13,7 +13,6 @@ from deepseek_backend_arm.lowering.emitter import EIGHT_BITS
 from deepseek_backend_arm.lowering.moves import LOWERINGS as MOVES
 from deepseek_backend_arm.lowering.moves import move_problem
 from deepseek_backend_arm.lowering.pooling import pool_problem
-from deepseek_backend_arm.lowering.products import is_codes
 from deepseek_backend_arm.lowering.real import REALS
 from deepseek_backend_arm.lowering.recurrent import recurrent_problem
 from deepseek_backend_arm.lowering.resize import resize_problem
@@ -120,11 +119,9 @@ def _reduction_problem(unit: Unit) -> str | None:
     return "its axes are computed at run time" if axes is not None and axes.const_value is None else None
 
 
-def _bounds_problem(unit: Unit) -> str | None:
-    """Codes are compared with constant bounds only."""
-    constant = all(value is None or value.const_value is not None for value in unit.node.inputs[1:])
-    coded = any(map(is_codes, unit.operands(Role.DATA)))
-    return "its bounds are computed at run time" if coded and not constant else None
+def _mask_problem(unit: Unit) -> str | None:
+    used = [value for value in unit.node.outputs[1:] if value.uses() or value.is_graph_output()]
+    return "it gives its mask" if used else None
 
 
 _CHECKS: dict[str, Callable[[Unit], str | None]] = {
@@ -135,6 +132,6 @@ _CHECKS: dict[str, Callable[[Unit], str | None]] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent_problem),
     **dict.fromkeys(("BatchNormalization", "LayerNormalization"), _normalization_problem),
     **{op: _reduction_problem for op in REALS if op.startswith("Reduce")},
-    "Clip": _bounds_problem,
+    "Dropout": _mask_problem,
     "Resize": resize_problem,
 }

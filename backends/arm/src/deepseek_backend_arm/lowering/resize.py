@@ -87,8 +87,9 @@ def _along(piece: Piece, x: Tensor, axis: int, size: int, scale: float) -> Tenso
     outside = piece.number("extrapolation_value", 0.0)
     tables = {"places": piece.constant(first.astype(np.int32)), "shares": piece.constant(weights.astype(np.float32))}
     source = piece.emitter.ordered(x, tuple(range(len(x.shape))))
-    places_ = {"x": source, **tables, "y": result}
-    piece.emitter.emit("resample", places_, {**values, "taps": first.shape[1], "outside": outside})
+    piece.emitter.emit(
+        "resample", {"x": source, **tables, "y": result}, {**values, "taps": first.shape[1], "outside": outside}
+    )
     return result
 
 
