@@ -89,12 +89,13 @@ class Instruction:
 
 @functools.cache
 def find_objdump() -> str | None:
-    """A disassembler that knows AMD GPUs; the newest that is installed."""
-    for name in (*(f"llvm-objdump-{version}" for version in _VERSIONS), "llvm-objdump"):
-        path = shutil.which(name)
-        if path is not None and objdump_version(path) >= _VERSIONS[-1]:
+    """A disassembler that knows AMD GPUs: the newest with a version in its name, else the one without, if it knows them."""
+    for version in _VERSIONS:
+        path = shutil.which(f"llvm-objdump-{version}")
+        if path is not None:
             return path
-    return None
+    path = shutil.which("llvm-objdump")
+    return path if path is not None and objdump_version(path) >= _VERSIONS[-1] else None
 
 
 @functools.cache

@@ -36,6 +36,7 @@ class Scoreboard:
         self._done: dict[str, Count] = dict(self._issued)
         self.pending: dict[int, tuple[str, Count]] = {}
         """Register → kind and number of the operation that will write it."""
+        self._local_accesses: Count = 0
 
     def issue(self, kind: str, registers: Iterable[int], active: Array, every: bool) -> None:
         """An operation starts that will write these registers."""
@@ -51,9 +52,13 @@ class Scoreboard:
                 mine = np.where(active, number, was[1] if was is not None and was[0] == kind else 0)
             self.pending[register] = kind, mine
 
+    def local_access(self) -> None:
+        """The last operation of LDS touched its memory."""
+        self._local_accesses = self._issued[LOCAL]
+
     def local_is_done(self, active: Array) -> bool:
-        """Whether everything that these waves issued to LDS has been waited for."""
-        return bool(np.all(np.broadcast_to(self._issued[LOCAL] <= self._done[LOCAL], self._waves)[active]))
+        """Whether every access of these waves to the memory of LDS has been waited for."""
+        return bool(np.all(np.broadcast_to(self._local_accesses <= self._done[LOCAL], self._waves)[active]))
 
     def wait(self, kind: str, most: int, active: Array, every: bool) -> None:
         """Wait until at most so many operations of a kind are outstanding."""
@@ -72,6 +77,8 @@ class Scoreboard:
             del self.pending[register]
         if every and not most and not any(its == kind for its, _ in self.pending.values()):
             self._issued[kind] = self._done[kind] = 0
+            if kind == LOCAL:
+                self._local_accesses = 0
 
     def outstanding(self, register: int, active: Array) -> bool:
         """Whether an active wave has not waited for a register that is pending."""

@@ -60,7 +60,14 @@ def _store(waves: Waves, data: int, base: int, offset: int, element: Element) ->
 
 
 def _issue(waves: Waves, written: tuple[int, ...]) -> None:
+    """An operation that LDS does starts, without touching its memory: it moves values between lanes."""
     waves.board.issue(LOCAL, written, waves.active, waves.every)
+
+
+def _access(waves: Waves, written: tuple[int, ...]) -> None:
+    """An operation on the memory of LDS starts."""
+    _issue(waves, written)
+    waves.board.local_access()
 
 
 @register(*(f"ds_read_{name}" for name in (*_LOADS, *(n for n in _HALVES if n[0] != "b"))))
@@ -72,7 +79,7 @@ def _read(inst: Instruction, architecture: Architecture) -> Step:
 
     def run(waves: Waves) -> None:
         _load(waves, to, at, offset, element)
-        _issue(waves, written)
+        _access(waves, written)
 
     return step(run, [target], [base, target] if element.half is not None else [base], delivers=LOCAL)
 
@@ -85,7 +92,7 @@ def _write(inst: Instruction, architecture: Architecture) -> Step:
 
     def run(waves: Waves) -> None:
         _store(waves, source, at, offset, element)
-        _issue(waves, ())
+        _access(waves, ())
 
     return step(run, (), [base, data])
 
@@ -114,7 +121,7 @@ def _read_two(inst: Instruction, architecture: Architecture) -> Step:
                 waves.v[at][:] = kept
         else:
             _load(waves, to + element.registers, at, offsets[1], element)
-        _issue(waves, written)
+        _access(waves, written)
 
     return step(run, [target], [base], delivers=LOCAL)
 
@@ -129,7 +136,7 @@ def _write_two(inst: Instruction, architecture: Architecture) -> Step:
     def run(waves: Waves) -> None:
         for source, offset in zip(sources, offsets, strict=True):
             _store(waves, source, at, offset, element)
-        _issue(waves, ())
+        _access(waves, ())
 
     return step(run, (), inst.operands)
 
@@ -240,6 +247,6 @@ def _read_transposed(inst: Instruction, architecture: Architecture) -> Step:
         columns = columns.reshape(*waves.mask.shape, 2)
         waves.write_v(to, columns[..., 0])
         waves.write_v(to + 1, columns[..., 1])
-        _issue(waves, (to, to + 1))
+        _access(waves, (to, to + 1))
 
     return step(run, [target], [base])
