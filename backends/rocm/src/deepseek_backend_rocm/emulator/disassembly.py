@@ -89,7 +89,7 @@ class Instruction:
 
 @functools.cache
 def find_objdump() -> str | None:
-    """A disassembler that knows AMD GPUs: the newest with a version in its name, else the one without, if it knows them."""
+    """A disassembler that knows AMD GPUs: the newest with a version in its name, else one without that knows them."""
     for version in _VERSIONS:
         path = shutil.which(f"llvm-objdump-{version}")
         if path is not None:
