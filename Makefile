@@ -43,6 +43,7 @@ bench: setup
 	$(BIN)/python benchmarks/npu.py --quick
 	$(BIN)/python benchmarks/arm.py --quick
 	$(BIN)/python benchmarks/rocm.py --quick
+	$(BIN)/python benchmarks/rocm_matrix.py --quick
 	$(BIN)/python benchmarks/rocm_units.py --quick
 	$(BIN)/python benchmarks/rocm_mutations.py --quick
 
