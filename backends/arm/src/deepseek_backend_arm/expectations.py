@@ -2,8 +2,8 @@
 
 Sums of codes, requantization, elementwise functions, tables and moves are bit for bit the IR's. Means are sums of codes
 that are rounded once, and softmax and layer normalization add in another order: a result on a tie may be the next code.
-Real numbers are within the default tolerance: sums are in another order, and functions are good to some units in the last
-place.
+Real numbers are within the default tolerance: sums are in another order, and functions are good to some units in the
+last place.
 """
 
 from __future__ import annotations
