@@ -12,6 +12,8 @@ from deepseek_backend_arm import plugin
 from deepseek_backend_arm.container import Container
 from deepseek_backend_arm.native import Library
 from deepseek_backend_arm.runtime import ArmExecutable
+from deepseek_backend_arm.selection import Product
+from deepseek_backend_arm.selection.timing import _program
 from deepseek_backend_arm.server import Server
 from deepseek_backend_arm.sources import LIBRARY
 from deepseek_core import Backend, CompileOptions, Tier, discover, hookimpl
@@ -70,3 +72,7 @@ def test_the_shared_library_gives_the_same(network, sample, expected, built) -> 
         assert (library.run(slot, [sample])[0] == expected).all()
     library.free(first)
     assert (library.run(second, [sample])[0] == expected).all()
+    timed = library.load(_program(Product(49, 33, 70, groups=2, tight=0.5), "fours", 2))
+    library.execute(timed)
+    library.free(timed)
+    assert library.level == 0
