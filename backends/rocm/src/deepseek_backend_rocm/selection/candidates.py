@@ -146,14 +146,15 @@ def _windowed(step: Step) -> Variant:
 def _weighted(step: Step, gpu: Gpu) -> Variant:
     """Few rows, as when text is made word by word, are padded least by the smallest tile."""
     few = step.integer("m") <= 16 or step.integer("m") * step.integer("n") <= _SMALL
-    sizes = {"BM": 16, "BN": 32} if few else {"BM": 64, "BN": 64}
+    lone = gpu.matrix == "v_dot4"  # every lane multiplies real numbers by itself, and holds what that takes
+    sizes = {"BM": 16, "BN": 32} if few else {"BM": 32, "BN": 32} if lone else {"BM": 64, "BN": 64}
     hints = tuple((name, 16) for name in ("pitch", "block", "k") if step.integer(name) % 16 == 0)
     return Variant.of(
         step.kernel,
         {**step.constants, **sizes},
         types=step.types,
         divisible=hints,
-        warps=1 if few else 4,
+        warps=1 if few and not lone else 4,
         instruction=16 if gpu.wave == 64 else 0,
     )
 
