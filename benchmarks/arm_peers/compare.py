@@ -23,8 +23,8 @@ __all__ = ["LOOPS", "Comparison", "Network"]
 CORES = {"int8": ("cortex-a72", "cortex-a76"), "fp32": ("cortex-a72",)}
 """Where all peers are counted; ONNX Runtime's int8, the fastest of them, on more."""
 LOOPS, _NAIVE = "loops", "cortex-a72"
-_CLOSE = {"int8": 0.05, "fp32": 1e-3}
-"""Largest difference between outputs of two runtimes, against the largest output."""
+_ALIKE = {"int8": 0.98, "fp32": 0.99999}
+"""Least cosine between the outputs of two runtimes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,8 @@ class Comparison:
         """What does not compute the network is no peer."""
         answers.append(counted)
         for one, other in zip(answers[0].outputs, counted.outputs, strict=True):
-            if np.abs(one.ravel() - other.ravel()).max() > _CLOSE[kind] * np.abs(one).max():
+            first, second = one.ravel(), other.ravel()
+            if first @ second < _ALIKE[kind] * np.linalg.norm(first) * np.linalg.norm(second):
                 raise RuntimeError("its outputs are not those of the other runtimes")
 
     def figures(self, own: Mapping[str, float]) -> Iterator[Figure]:
