@@ -28,23 +28,9 @@ _EXPRESSION = re.compile(r"(?:[\w\s+\-*/(),<>=]|'\w*')*")
 _CALLED = re.compile(r"([A-Za-z_]\w*)\s*\(")
 _FUNCTIONS = frozenset(
     (
-        *(
-            "Symbol",
-            "Integer",
-            "Rational",
-            "Add",
-            "Mul",
-            "Pow",
-            "Mod",
-            "PythonMod",
-            "Max",
-            "Min",
-            "FloorDiv",
-            "CleanDiv",
-        ),
-        *("CeilToInt", "FloorToInt", "TruncToInt", "IntTrueDiv", "PowByNatural", "ModularIndexing", "Where"),
-        *("Eq", "Ne", "Lt", "Le", "Gt", "Ge", "And", "Or", "Not"),
-    )
+        "Symbol Integer Rational Add Mul Pow Mod PythonMod Max Min FloorDiv CleanDiv CeilToInt FloorToInt TruncToInt "
+        "IntTrueDiv PowByNatural ModularIndexing Where Eq Ne Lt Le Gt Ge And Or Not"
+    ).split()
 )
 """What sizes are made of."""
 _FREE = 2
