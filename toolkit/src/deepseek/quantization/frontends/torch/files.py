@@ -26,11 +26,9 @@ _SAMPLES = "data/sample_inputs/"
 _PICKLED = re.compile(r"(custom_obj|opaque_obj)|data/(weights|constants)/[^/]*\.pt$")
 _EXPRESSION = re.compile(r"(?:[\w\s+\-*/(),<>=]|'\w*')*")
 _CALLED = re.compile(r"([A-Za-z_]\w*)\s*\(")
-_FUNCTIONS = frozenset(
-    (
-        "Symbol Integer Rational Add Mul Pow Mod PythonMod Max Min FloorDiv CleanDiv CeilToInt FloorToInt TruncToInt "
-        "IntTrueDiv PowByNatural ModularIndexing Where Eq Ne Lt Le Gt Ge And Or Not"
-    ).split()
+_FUNCTION = re.compile(
+    "Symbol|Integer|Rational|Add|Mul|Pow|Mod|PythonMod|Max|Min|FloorDiv|CleanDiv|CeilToInt|FloorToInt|TruncToInt|"
+    "IntTrueDiv|PowByNatural|ModularIndexing|Where|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not"
 )
 """What sizes are made of."""
 _FREE = 2
@@ -124,7 +122,7 @@ def _vet(path: Path, tree: Any) -> None:
 
 def _is_plain(expression: str) -> bool:
     """Whether an expression has numbers, symbols and functions of sizes only: torch evaluates it."""
-    return bool(_EXPRESSION.fullmatch(expression)) and _FUNCTIONS.issuperset(_CALLED.findall(expression))
+    return bool(_EXPRESSION.fullmatch(expression)) and all(map(_FUNCTION.fullmatch, _CALLED.findall(expression)))
 
 
 def _entries(tree: Any) -> Iterator[tuple[str, Any]]:
