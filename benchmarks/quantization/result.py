@@ -156,7 +156,8 @@ def _judge(network: Network, prepared: Prepared, model: Path) -> dict[str, Any]:
         quantized = coverage(model)
     except Exception as error:  # a model that the judge cannot run is that quantizer's result
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return {"error": f"judge: {lines[-1] if lines else type(error).__name__}"[:300]}
+        told = (lines[-1] if lines else type(error).__name__).replace(f"{root()}/", "")
+        return {"error": f"judge: {told}"[:300]}
     return {**found, "bits": quantized.bits, "activations": quantized.activations, "bytes": model.stat().st_size}
 
 
