@@ -9,7 +9,7 @@ from deepseek_backend_rocm.verification.checking import check
 from deepseek_backend_rocm.verification.sampling import KINDS
 from harness import Figure, Options, console, main
 
-ARCHITECTURES = ("gfx942", "gfx1100")
+ARCHITECTURES = ("gfx90a", "gfx942", "gfx1100")
 _DETAILS: dict[str, list[str]] = {"wrong": []}
 
 
