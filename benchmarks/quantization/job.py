@@ -19,6 +19,9 @@ __all__ = ["Outcome", "run"]
 _STEP = 0.05
 """Seconds between two looks at the child's memory and time."""
 
+_LAST_SECONDS = 10.0
+"""Seconds at most that a killed process has to end: one in an uninterruptible wait may take longer."""
+
 _CALM = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"),
     "CUDA_VISIBLE_DEVICES": "",
@@ -136,11 +139,22 @@ def _excess(cpu: float, wall: float, peak: int, seconds: float, memory: int) -> 
 
 
 def _stop(process: psutil.Process) -> None:
-    for each in (*process.children(recursive=True), process):
-        try:
+    """Kill a process and its descendants, and wait until none runs: a signal is not yet an end."""
+    every = (*process.children(recursive=True), process)
+    for each in every:
+        with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
-        except psutil.NoSuchProcess:
-            continue
+    end = time.perf_counter() + _LAST_SECONDS
+    while any(map(_runs, every)) and time.perf_counter() < end:
+        time.sleep(_STEP)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it still takes time and memory; a zombie, which nobody may ever collect, does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _last_line(text: str, code: int) -> str:
