@@ -135,6 +135,28 @@ ROUNDS = {"Add", "Mul", "AveragePool", "Softmax"}
 """Ops that may differ from the reference by what the backend declares; the others are exact."""
 
 
+@pytest.mark.parametrize("op", ["Add", "Mul"])
+def test_exact_kernels_round_as_the_reference(cpu, feeds_of, builder, op) -> None:
+    """Real results lie half way between two codes, but for what rounding to float32 on the way does to them."""
+    scale = np.float32(0.0123)
+    data = [builder.codes(f"x{i}", (64, 64), scale) for i in range(2)]
+    builder.output(builder.q(builder.op(op, *data, name="unit"), 2 * (scale if op == "Add" else scale * scale), 3), "y")
+    model = builder.model()
+    feeds = feeds_of(model)
+    expected, exact, integer = (
+        cpu.expected(model, feeds)["y"],
+        *(cpu.run(model, feeds, kernels)["y"] for kernels in ("exact", "int8")),
+    )
+    assert np.array_equal(exact, expected)
+    assert not np.array_equal(integer, expected)
+    assert f"QLinear{op}" not in cpu.compile(model, "exact").report["operators"]
+
+
+def test_exact_kernels_are_integer_elsewhere(cpu, builder) -> None:
+    model = quantized(builder, conv(builder, np.uint8), np.uint8)
+    assert cpu.compile(model, "exact").report["operators"]["QLinearConv"] == 1
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
 @pytest.mark.parametrize("op", [op for op, build in MOVING.items() if build])
 def test_moving_units_touch_no_code(cpu, feeds_of, builder, op, dtype) -> None:

@@ -15,7 +15,7 @@ from deepseek_backend_cpu.kernels import FLOAT32, INT8, kernel_names
 from deepseek_backend_cpu.lowering import expose, integer_problem, lower, normalize
 from deepseek_backend_cpu.runtime import one_line
 from deepseek_backend_cpu.saturation import open_exact
-from deepseek_backend_cpu.tuning.choose import Choice, choose, preset
+from deepseek_backend_cpu.tuning.choose import EXACT, Choice, choose, preset
 from deepseek_backend_cpu.tuning.measurer import serialize
 from deepseek_core import Artifact, CompileOptions, QuantizedModel, Target
 from deepseek_core.errors import BackendError, ConfigError
@@ -23,14 +23,14 @@ from deepseek_core.errors import BackendError, ConfigError
 __all__ = ["compile_model"]
 
 _MEASURED = "measured"
-_KERNELS = (_MEASURED, INT8, FLOAT32)
+_KERNELS = (_MEASURED, INT8, EXACT, FLOAT32)
 
 
 def compile_model(model: QuantizedModel, target: Target, options: CompileOptions) -> Artifact:
     """An ONNX model that runs the same on every CPU of the target's architecture.
 
-    `options.extra` may have `kernels`: `measured` (default), `int8` (integer operators wherever there are any) or
-    `float32`.
+    `options.extra` may have `kernels`: `measured` (default), `int8` (integer operators wherever there are any), `exact`
+    (default at level 0: integer operators wherever they round as the IR does) or `float32`.
 
     Raises:
         ConfigError: an unknown extra option or value.
@@ -65,7 +65,7 @@ def _mode(options: CompileOptions) -> str:
     unknown = sorted(set(options.extra) - {"kernels"})
     if unknown:
         raise ConfigError(f"the cpu backend has no option '{unknown[0]}'", fix="it has one: kernels")
-    mode = options.extra.get("kernels", _MEASURED if options.optimize else INT8)
+    mode = options.extra.get("kernels", _MEASURED if options.optimize else EXACT)
     if mode not in _KERNELS:
         raise ConfigError(f"kernels='{mode}'", fix=f"choose one of {', '.join(_KERNELS)}")
     return mode

@@ -8,9 +8,13 @@ from deepseek_backend_cpu.tuning.memory import known_latencies
 from deepseek_core import Basis, Cost, KernelCandidate, Role, Target, Unit
 from deepseek_core.partition import roofline
 
-__all__ = ["FLOAT32", "INT4", "INT8", "candidates", "estimate", "kernel_names"]
+__all__ = ["FLOAT32", "INT4", "INT8", "candidates", "estimate", "kernel_names", "rounds_otherwise"]
 
 INT8, INT4, FLOAT32 = "int8", "int4", "float32"
+
+_ROUNDING = ("Add", "Mul")
+"""Ops whose integer operator scales each input by itself: where two codes are almost equally near, it may take the
+other one than the IR. The float kernel is what the IR says, operation by operation."""
 
 _SLOW_INT8 = {"AveragePool": 3.0, "Softmax": 8.0, "Where": 4.0}
 """op → how much slower its integer kernel is than the float one, conversions included, where nothing is measured."""
@@ -25,6 +29,11 @@ def kernel_names(unit: Unit, *, normalized: bool = False) -> tuple[str, ...]:
         return (FLOAT32,)
     integer = INT8 if any(operand.qparams is not None for operand in unit.operands(Role.DATA)) else INT4
     return (integer,) if float_differs(unit) else (integer, FLOAT32)
+
+
+def rounds_otherwise(unit: Unit) -> bool:
+    """Whether the integer kernel may be a code away from the IR where the float kernel is not."""
+    return unit.op in _ROUNDING and FLOAT32 in kernel_names(unit, normalized=True)
 
 
 def candidates(unit: Unit, target: Target) -> list[KernelCandidate]:

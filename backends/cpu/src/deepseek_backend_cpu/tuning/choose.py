@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deepseek_backend_cpu.float8 import uses_float8
-from deepseek_backend_cpu.kernels import FLOAT32, INT8, estimate, kernel_names
+from deepseek_backend_cpu.kernels import FLOAT32, INT8, estimate, kernel_names, rounds_otherwise
 from deepseek_backend_cpu.lowering import lower
 from deepseek_backend_cpu.tuning.layout import channels_last_values
 from deepseek_backend_cpu.tuning.measurer import Measurer, serialize
@@ -17,7 +17,10 @@ from deepseek_core.errors import ModelError
 from deepseek_core.ir import with_input_shapes
 from deepseek_core.selection import Border, assign
 
-__all__ = ["Choice", "choose", "preset"]
+__all__ = ["EXACT", "Choice", "choose", "preset"]
+
+EXACT = "exact"
+"""The preset that gives the IR's codes: integer operators but where they round otherwise."""
 
 _CHOSEN = "chosen"
 _BUDGET = 1.5
@@ -42,7 +45,10 @@ class Choice:
 
 
 def preset(model: QuantizedModel, kernel: str) -> Choice:
-    """One kernel for every unit that has it."""
+    """One kernel for every unit that has it; or `EXACT`."""
+    if kernel == EXACT:
+        rounding = (unit.name for unit in model.all_units() if rounds_otherwise(unit))
+        return Choice(preset(model, INT8).integer.difference(rounding))
     found = {unit.name: kernel_names(unit, normalized=True) for unit in model.all_units()}
     if kernel == FLOAT32:
         return Choice(frozenset(name for name, names in found.items() if FLOAT32 not in names))
