@@ -161,7 +161,7 @@ def _different(model: QuantizedModel, image: Artifact, feeds: Feeds) -> tuple[fl
 
 
 def _photographs(options: Options, folder: Path) -> list[Figure]:
-    """EfficientNet-Lite0 on photographs: the first class of the CPU backend's kernels, those that round otherwise too."""
+    """EfficientNet-Lite0 on photographs: the first class of the CPU backend, of kernels that round otherwise too."""
     chosen, rest = split(foolbox_photos(), CALIBRATION)
     judged = load_folder(options.photos)[:PHOTOS] if (options.photos / "labels.csv").exists() else rest
     source = float_model(export(folder / "efficientnet.onnx"))

@@ -116,6 +116,11 @@ def _signature(name: str, module: str, *words: str) -> Signature:
 
 _WINDOW = "sh sw dh dw top left"
 _SIZES = "d1 d2 d3 d4 d5"
+_HEADS = (
+    "m n depth wide inner q_outer q_inner q_row q_k k_outer k_inner k_column k_k v_outer v_inner v_row v_column "
+    "y_outer y_inner y_row mask_outer mask_inner mask_row mask_column"
+)
+_HEAD_TILES = "BM BN BD BV Q_ROWS K_ROWS V_ROWS SCALE MASK"
 
 
 def _strides(name: str) -> str:
@@ -143,6 +148,15 @@ SIGNATURES = {
             "factor real_low real_high",
             "BM BN BK A_ROWS B_COLUMNS REAL",
         ),
+        _signature(
+            "attention",
+            "attention",
+            "q:i8 k:i8 v:i8 mask:fp32 y:",
+            f"{_HEADS} q_zero k_zero p_zero v_zero zero low high",
+            "factor scale p_scale y_factor real_low real_high",
+            f"{_HEAD_TILES} WHOLE REAL",
+        ),
+        _signature("attention_real", "attention", "q: k: v: mask: y:", _HEADS, "scale", _HEAD_TILES),
         _signature(
             "depthwise",
             "window",
