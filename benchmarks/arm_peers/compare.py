@@ -83,14 +83,13 @@ class Comparison:
                         break
                     self.add(cpu, name, counted.instructions)
         if LOOPS in peers:
-            self._loops(counter)
+            self._loops(counter, answers["fp32"])
 
-    def _loops(self, counter: Counter) -> None:
-        (feed, *more), model = self.network.feeds.values(), self.network.models["fp32"]
+    def _loops(self, counter: Counter, answers: list[Counted]) -> None:
+        network = self.network
         try:
-            if more:
-                raise RuntimeError("plain loops have one input")
-            counted = count_loops(model, np.asarray(feed, np.float32), _NAIVE, counter, self.network.title)
+            counted = count_loops(network.models["fp32"], network.feeds, _NAIVE, counter, network.title)
+            self._check("fp32", answers, counted)
         except RuntimeError as error:
             self.failed[LOOPS] = str(error)
         else:

@@ -1,4 +1,4 @@
-/* A float network as plain loops, channels innermost: what a C compiler makes of it at -O2, nothing by hand. */
+/* A float network as plain loops, channels of images innermost: what a C compiler makes of it at -O2, nothing by hand. */
 #include <fcntl.h>
 #include <float.h>
 #include <math.h>
@@ -84,6 +84,74 @@ static void clip(const float *x, float *y, size_t count, float low, float high) 
 
 static void add(const float *a, const float *b, float *y, size_t count) {
     for (size_t i = 0; i < count; i++) y[i] = a[i] + b[i];
+}
+
+#define FOR_ALL for (int i = 0; i < n0; i++) for (int j = 0; j < n1; j++) for (int k = 0; k < n2; k++) for (int l = 0; l < n3; l++)
+
+/* Sizes of the result, and steps of each input along its axes. */
+#define PAIRS(name, operator)                                                                                          \
+    static void name(const float *a, const float *b, float *y, int n0, int n1, int n2, int n3, int a0, int a1, int a2, \
+                     int a3, int b0, int b1, int b2, int b3) {                                                          \
+        FOR_ALL *y++ = a[i * a0 + j * a1 + k * a2 + l * a3] operator b[i * b0 + j * b1 + k * b2 + l * b3];              \
+    }
+PAIRS(add_pairs, +)
+PAIRS(sub_pairs, -)
+PAIRS(mul_pairs, *)
+PAIRS(div_pairs, /)
+
+static void move(const float *x, float *y, int n0, int n1, int n2, int n3, int s0, int s1, int s2, int s3) {
+    FOR_ALL *y++ = x[i * s0 + j * s1 + k * s2 + l * s3];
+}
+
+static void gather(const float *table, const float *rows, float *y, int count, int width) {
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < width; j++) *y++ = table[(size_t)rows[i] * width + j];
+}
+
+static void softmax(const float *x, float *y, int rows, int width) {
+    for (int i = 0; i < rows; i++, x += width, y += width) {
+        float largest = x[0], sum = 0;
+        for (int j = 1; j < width; j++) largest = x[j] > largest ? x[j] : largest;
+        for (int j = 0; j < width; j++) sum += y[j] = expf(x[j] - largest);
+        for (int j = 0; j < width; j++) y[j] /= sum;
+    }
+}
+
+static void layer_norm(const float *x, const float *scale, const float *bias, float *y, int rows, int width,
+                       float epsilon) {
+    for (int i = 0; i < rows; i++, x += width, y += width) {
+        float mean = 0, variance = 0;
+        for (int j = 0; j < width; j++) mean += x[j];
+        mean /= width;
+        for (int j = 0; j < width; j++) variance += (x[j] - mean) * (x[j] - mean);
+        float factor = 1 / sqrtf(variance / width + epsilon);
+        for (int j = 0; j < width; j++) y[j] = (x[j] - mean) * factor * scale[j] + bias[j];
+    }
+}
+
+static void sum(const float *x, float *y, int outer, int size, int inner) {
+    for (int i = 0; i < outer; i++)
+        for (int j = 0; j < inner; j++) {
+            float total = 0;
+            for (int k = 0; k < size; k++) total += x[((size_t)i * size + k) * inner + j];
+            y[(size_t)i * inner + j] = total;
+        }
+}
+
+static void norm(const float *x, float *y, int outer, int size, int inner) {
+    for (int i = 0; i < outer; i++)
+        for (int j = 0; j < inner; j++) {
+            float total = 0;
+            for (int k = 0; k < size; k++) {
+                float v = x[((size_t)i * size + k) * inner + j];
+                total += v * v;
+            }
+            y[(size_t)i * inner + j] = sqrtf(total);
+        }
+}
+
+static void gelu(const float *x, float *y, size_t count) {
+    for (size_t i = 0; i < count; i++) y[i] = 0.5f * x[i] * (1 + erff(x[i] * 0.70710678f));
 }
 
 static float *load(const char *path, size_t count) {
