@@ -38,6 +38,7 @@ ORDER = (
     "selection",
     "partition",
     "reference",
+    "lowering",
     "observe",
     "quantize",
     "package",
@@ -58,7 +59,7 @@ ORDER = (
 )
 """Each part of the core imports only parts before it."""
 
-_PUBLIC_PARTS = ("calibration", "conformance", "errors", "ir", "partition", "passes", "selection")
+_PUBLIC_PARTS = ("calibration", "conformance", "errors", "ir", "lowering", "partition", "passes", "selection")
 PUBLIC = ("deepseek_core", *(f"deepseek_core.{part}" for part in _PUBLIC_PARTS))
 """All that a backend may import of the core; docs/architecture.md lists the same."""
 

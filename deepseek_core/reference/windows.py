@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from deepseek_core.errors import ModelError
 
-__all__ = ["Window"]
+__all__ = ["Window", "padding", "steps"]
 
 Array = NDArray[Any]
 Sizes = tuple[int, ...]
+_SAME = ("SAME_UPPER", "SAME_LOWER")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +44,18 @@ class Window:
         Raises:
             ModelError: the window is larger than the padded input, or an attribute has another length.
         """
-        strides, dilations = _steps(node, spatial, kernel)
-        extent = _extent(kernel, dilations)
-        mode = node.attributes.get_string("auto_pad", "NOTSET")
-        if mode in ("SAME_UPPER", "SAME_LOWER"):
-            positions = tuple(-(-n // s) for n, s in zip(spatial, strides, strict=True))
-            rows = zip(positions, strides, extent, spatial, strict=True)
-            begin, end = _halves([max(0, (p - 1) * s + e - n) for p, s, e, n in rows], odd_at_end=mode == "SAME_UPPER")
-        else:
-            begin, end = _pads(node, mode, len(kernel))
-            room = [n + b + e - x for n, b, e, x in zip(spatial, begin, end, extent, strict=True)]
+        strides, dilations = steps(node, spatial, kernel)
+        positions = tuple(-(-n // s) for n, s in zip(spatial, strides, strict=True))
+        begin, end = padding(node, spatial, positions, kernel)
+        if node.attributes.get_string("auto_pad", "NOTSET") not in _SAME:
+            rows = zip(spatial, begin, end, _extent(kernel, dilations), strict=True)
+            room = [n + b + e - x for n, b, e, x in rows]
             positions = tuple(r // s + 1 for r, s in zip(room, strides, strict=True))
             if node.attributes.get_int("ceil_mode", 0):
                 # One more where elements are left over, unless it would start in the padding behind the input.
                 ends = [n + b for n, b in zip(spatial, begin, strict=True)]
-                rows = zip(positions, strides, room, ends, strict=True)
-                positions = tuple(p + (r % s > 0 and p * s < end) for p, s, r, end in rows)
+                starts = zip(positions, strides, room, ends, strict=True)
+                positions = tuple(p + (r % s > 0 and p * s < end) for p, s, r, end in starts)
         if min(positions, default=1) < 1:
             raise ModelError(
                 f"node '{node.name}' ({node.op_type}): window {list(kernel)} is larger than its padded input "
@@ -73,13 +70,13 @@ class Window:
 
         Its padding is what `cut` takes off; negative padding is what `cut` adds.
         """
-        strides, dilations = _steps(node, spatial, kernel)
+        strides, dilations = steps(node, spatial, kernel)
         rows = zip(spatial, strides, _extent(kernel, dilations), strict=True)
         reach = [(n - 1) * s + e for n, s, e in rows]
         extra = _sizes(node, "output_padding", len(kernel), 0)
         mode = node.attributes.get_string("auto_pad", "NOTSET")
         output = tuple(node.attributes.get_ints("output_shape", ()))[-len(kernel) :]
-        if not output and mode in ("SAME_UPPER", "SAME_LOWER"):
+        if not output and mode in _SAME:
             output = tuple(n * s for n, s in zip(spatial, strides, strict=True))
         if output:
             total = [r + x - o for r, x, o in zip(reach, extra, output, strict=True)]
@@ -128,8 +125,12 @@ class Window:
             yield tap, tuple(slice(t * d, t * d + (p - 1) * s + 1, s) for t, d, p, s in rows)
 
 
-def _steps(node: ir.Node, spatial: Sizes, kernel: Sizes) -> tuple[Sizes, Sizes]:
-    """Strides and dilations."""
+def steps(node: ir.Node, spatial: Sequence[int], kernel: Sequence[int]) -> tuple[Sizes, Sizes]:
+    """Strides and dilations of a window.
+
+    Raises:
+        ModelError: an attribute, or the kernel, has another length than the spatial sizes.
+    """
     if len(spatial) != len(kernel):
         raise ModelError(
             f"node '{node.name}' ({node.op_type}): {len(kernel)}-D window on {len(spatial)} spatial axes",
@@ -138,7 +139,23 @@ def _steps(node: ir.Node, spatial: Sizes, kernel: Sizes) -> tuple[Sizes, Sizes]:
     return _sizes(node, "strides", len(kernel), 1), _sizes(node, "dilations", len(kernel), 1)
 
 
-def _extent(kernel: Sizes, dilations: Sizes) -> Sizes:
+def padding(
+    node: ir.Node, spatial: Sequence[int], positions: Sequence[int], kernel: Sequence[int]
+) -> tuple[Sizes, Sizes]:
+    """Elements of padding before and after an input: as given, none, or what `positions` places of the window need.
+
+    Raises:
+        ModelError: an attribute, or the kernel, has another length than the spatial sizes.
+    """
+    mode = node.attributes.get_string("auto_pad", "NOTSET")
+    if mode not in _SAME:
+        return _pads(node, mode, len(kernel))
+    strides, dilations = steps(node, spatial, kernel)
+    rows = zip(positions, strides, _extent(kernel, dilations), spatial, strict=True)
+    return _halves([max(0, (p - 1) * s + e - n) for p, s, e, n in rows], odd_at_end=mode == "SAME_UPPER")
+
+
+def _extent(kernel: Sequence[int], dilations: Sizes) -> Sizes:
     """Elements that a dilated kernel spans."""
     return tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from deepseek_backend_arm.lowering import lower
-from deepseek_backend_arm.lowering.tensor import canonical, collapse, strides_of
 from deepseek_backend_arm.lowering.weights import pack, tight
 from deepseek_backend_arm.plan.abi import KERNELS, header
 from deepseek_backend_arm.plan.memory import plan_memory
@@ -17,6 +16,7 @@ from deepseek_backend_arm.plan.program import ALIGNMENT, Buffer, Constants, Port
 from deepseek_core import CalibratorSpec, CompileOptions, discover
 from deepseek_core.errors import BackendError
 from deepseek_core.ir.frontend import load_model
+from deepseek_core.lowering import canonical, collapse, strides_of
 from deepseek_core.pipeline import quantize
 
 

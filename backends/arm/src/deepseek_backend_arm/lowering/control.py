@@ -9,9 +9,10 @@ import onnx_ir as ir
 
 from deepseek_backend_arm.lowering.emitter import Emitter, dtype_of, static_shape
 from deepseek_backend_arm.lowering.moves import filled
-from deepseek_backend_arm.lowering.tensor import SIZES, Tensor, canonical
+from deepseek_backend_arm.lowering.tensor import SIZES, Tensor
 from deepseek_backend_arm.settle import is_closed
 from deepseek_core import Unit
+from deepseek_core.lowering import canonical
 
 __all__ = ["CONTROL", "control_problem"]
 

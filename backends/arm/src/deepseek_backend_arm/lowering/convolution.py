@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_arm.lowering.codes import scale_and_zero
-from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, qparams_for, shape_of
+from deepseek_backend_arm.lowering.emitter import Emitter, qparams_for
 from deepseek_backend_arm.lowering.products import (
     Bias,
     as_declared,
@@ -26,9 +26,10 @@ from deepseek_backend_arm.lowering.products import (
     sums_codes,
 )
 from deepseek_backend_arm.lowering.sums import Codes, CodeSums, RealSums, convolve
-from deepseek_backend_arm.lowering.tensor import Tensor, channels_last
-from deepseek_backend_arm.lowering.windows import Axis, axes_of_window, fits
+from deepseek_backend_arm.lowering.tensor import Tensor
+from deepseek_backend_arm.lowering.windows import fits
 from deepseek_core import Unit
+from deepseek_core.lowering import Axis, channels_last, constant_of, shape_of, window_axes
 
 __all__ = ["LOWERINGS", "conv_problem"]
 
@@ -57,7 +58,7 @@ def conv_problem(unit: Unit) -> str | None:
 
 def _axes(unit: Unit) -> tuple[Axis, ...]:
     x, w = sides_of(unit)
-    return axes_of_window(unit.node, shape_of(x)[2:], shape_of(unit.outputs[0])[2:], shape_of(w)[2:])
+    return window_axes(unit.node, shape_of(x)[2:], shape_of(unit.outputs[0])[2:], shape_of(w)[2:])
 
 
 def _conv(unit: Unit, emitter: Emitter) -> None:
@@ -163,7 +164,7 @@ def _axes_behind(unit: Unit) -> tuple[Axis, ...]:
     """Windows over the output, with one position for each input element. ONNX operator ConvTranspose-22."""
     x, w = sides_of(unit)
     size, output, kernel = shape_of(x)[2:], shape_of(unit.outputs[0])[2:], shape_of(w)[2:]
-    plain = axes_of_window(unit.node, output, size, kernel)
+    plain = window_axes(unit.node, output, size, kernel)
     attributes = unit.node.attributes
     mode = attributes.get_string("auto_pad", "NOTSET")
     if not attributes.get_ints("output_shape", ()) and mode not in ("SAME_UPPER", "SAME_LOWER"):

@@ -8,13 +8,14 @@ import numpy as np
 
 from deepseek_backend_arm.capabilities import BINARY
 from deepseek_backend_arm.lowering.codes import bounds, scale_and_zero, translated
-from deepseek_backend_arm.lowering.emitter import Emitter, qparams_for, shape_of
-from deepseek_backend_arm.lowering.tensor import Order, Tensor, canonical, collapse
+from deepseek_backend_arm.lowering.emitter import Emitter, qparams_for
+from deepseek_backend_arm.lowering.tensor import Tensor
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_backend_arm.plan.program import Step
 from deepseek_core import Operand, Role, Unit
+from deepseek_core.lowering import Order, broadcast, shape_of
 
-__all__ = ["LOWERINGS", "broadcast", "laid_out"]
+__all__ = ["LOWERINGS", "laid_out"]
 
 
 def _binary(unit: Unit, emitter: Emitter) -> None:
@@ -30,7 +31,7 @@ def _binary(unit: Unit, emitter: Emitter) -> None:
         scale, zero = scale_and_zero(operand)
         numbers[f"{name}_scale"], numbers["zero" if name == "y" else f"{name}_zero"] = scale, zero
     sides = emitter.codes(a), emitter.codes(b)
-    emitter.define(y.value, broadcast(emitter, "binary", sides, shape_of(y), numbers))
+    emitter.define(y.value, _emitted(emitter, "binary", sides, shape_of(y), numbers))
 
 
 def _of_many(unit: Unit, emitter: Emitter) -> None:
@@ -45,11 +46,11 @@ def _of_many(unit: Unit, emitter: Emitter) -> None:
     first, *rest = (translated(emitter, emitter.codes(o), qparams_for(o), qparams_for(y)) for o in operands)
     for piece in rest:
         shape = np.broadcast_shapes(first.shape, piece.shape)
-        first = broadcast(emitter, "binary", (first, piece), shape, numbers)
+        first = _emitted(emitter, "binary", (first, piece), shape, numbers)
     emitter.define(y.value, first)
 
 
-def broadcast(
+def _emitted(
     emitter: Emitter, kernel: str, sides: tuple[Tensor, Tensor], shape: Sequence[int], numbers: Mapping[str, Value]
 ) -> Tensor:
     """Emit an elementwise kernel of two tensors of codes."""
@@ -63,28 +64,9 @@ def laid_out(
     emitter: Emitter, sides: Mapping[str, Tensor], shape: Sequence[int]
 ) -> tuple[dict[str, Tensor], dict[str, Value], Order]:
     """The sides of an elementwise kernel, its loops over them, and the order of its result: that of a whole side."""
-    order = _order(tuple(sides.values()), shape)
-    own = {name: emitter.ordered(side, _own_order(order, len(side.shape), len(shape))) for name, side in sides.items()}
-    strides = [_stretched(side, len(shape)) for side in own.values()]
-    dims, *rows = collapse([shape[i] for i in order], *([row[i] for i in order] for row in strides))
-    walked: dict[str, Value] = {f"{name}_strides": row for name, row in zip(own, rows, strict=True)}
-    return own, {"rank": len(dims), "dims": dims, **walked}, order
-
-
-def _order(sides: Sequence[Tensor], shape: Sequence[int]) -> Order:
-    whole = [side for side in sides if side.shape == tuple(shape)]
-    return whole[0].order if whole else canonical(len(shape))
-
-
-def _own_order(order: Order, rank: int, of: int) -> Order:
-    """The axes of a tensor of lower rank in the order of the result's: they are its last ones."""
-    return tuple(axis - (of - rank) for axis in order if axis >= of - rank)
-
-
-def _stretched(tensor: Tensor, rank: int) -> tuple[int, ...]:
-    """Strides by axis of the result; an axis that repeats does not advance."""
-    own = (0 if size == 1 else stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
-    return (*(0 for _ in range(rank - len(tensor.shape))), *own)
+    order, own, (dims, *rows) = broadcast(tuple(sides.values()), shape, emitter.ordered)
+    walked: dict[str, Value] = {f"{name}_strides": row for name, row in zip(sides, rows, strict=True)}
+    return dict(zip(sides, own, strict=True)), {"rank": len(dims), "dims": dims, **walked}, order
 
 
 def _taken_along(unit: Unit, emitter: Emitter) -> bool:

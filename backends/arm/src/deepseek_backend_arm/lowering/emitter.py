@@ -12,14 +12,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deepseek_backend_arm.lowering.tensor import SIZES, Order, Tensor, canonical, collapse
+from deepseek_backend_arm.lowering.tensor import SIZES, Tensor
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_backend_arm.plan.program import TYPES, Buffer, Constants, Memory, Port, Step
 from deepseek_backend_arm.settings import Settings
 from deepseek_core import DType, Operand, QParams, QuantScheme, Unit
 from deepseek_core.errors import BackendError
+from deepseek_core.lowering import Order, canonical, collapse, constant_of
 
-__all__ = ["EIGHT_BITS", "Emitter", "constant_of", "dtype_of", "qparams_for", "shape_of", "signed", "static_shape"]
+__all__ = ["EIGHT_BITS", "Emitter", "dtype_of", "qparams_for", "signed", "static_shape"]
 
 
 class Emitter:
@@ -247,14 +248,6 @@ class Emitter:
         return Port(value.name or "", tensor.dtype, tensor.shape, tensor.memory)
 
 
-def shape_of(operand: Operand) -> tuple[int, ...]:
-    """The operand's shape, all sizes known: the capability table asks for that."""
-    shape = operand.shape
-    if shape is None or any(size is None for size in shape):
-        raise BackendError(f"the shape of '{operand.value.name}' is not known", fix="fix the shapes of the inputs")
-    return tuple(size for size in shape if size is not None)
-
-
 EIGHT_BITS = (DType.INT8, DType.UINT8)
 
 
@@ -272,14 +265,6 @@ def signed(qparams: QParams) -> QParams:
         return qparams
     held = QuantScheme(DType.INT8, scheme.granularity, False, False, scheme.axis, scheme.block_size)
     return QParams(held, qparams.scale, (qparams.zero_point.astype(np.int16) - 128).astype(np.int8))
-
-
-def constant_of(value: ir.Value | None) -> NDArray[Any]:
-    """The array of a constant."""
-    if value is None or value.const_value is None:
-        name = "an input" if value is None else f"'{value.name}'"
-        raise BackendError(f"{name} is not constant", fix="place its unit on another target")
-    return np.asarray(value.const_value.numpy())
 
 
 def dtype_of(value: ir.Value) -> str:

@@ -18,7 +18,7 @@ from deepseek_backend_arm.lowering import (
 )
 from deepseek_backend_arm.lowering.choice import runs_on_codes
 from deepseek_backend_arm.lowering.control import CONTROL
-from deepseek_backend_arm.lowering.emitter import Emitter, dtype_of, shape_of
+from deepseek_backend_arm.lowering.emitter import Emitter, dtype_of
 from deepseek_backend_arm.lowering.limits import problem
 from deepseek_backend_arm.lowering.moves import LOWERINGS as MOVES
 from deepseek_backend_arm.lowering.real import lower_moves, lower_real
@@ -28,6 +28,7 @@ from deepseek_backend_arm.settings import Settings
 from deepseek_core import CompileOptions, QuantizedModel, Unit
 from deepseek_core.errors import BackendError
 from deepseek_core.ir import units
+from deepseek_core.lowering import shape_of
 
 __all__ = ["CODES", "lower"]
 

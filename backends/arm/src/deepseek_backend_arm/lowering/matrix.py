@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_arm.lowering.codes import scale_and_zero
-from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, qparams_for, shape_of
+from deepseek_backend_arm.lowering.emitter import Emitter, qparams_for
 from deepseek_backend_arm.lowering.products import (
     Bias,
     as_declared,
@@ -27,12 +27,12 @@ from deepseek_backend_arm.lowering.products import (
 from deepseek_backend_arm.lowering.real_functions import activated
 from deepseek_backend_arm.lowering.real_pairs import paired
 from deepseek_backend_arm.lowering.sums import ROWS, Codes, CodeSums, convolve, real_scratch
-from deepseek_backend_arm.lowering.tensor import Tensor, canonical
+from deepseek_backend_arm.lowering.tensor import Tensor
 from deepseek_backend_arm.lowering.weights import pack_codes, pack_nibbles, pack_real, padded
-from deepseek_backend_arm.lowering.windows import Axis
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_backend_arm.plan.program import Memory
 from deepseek_core import DType, Granularity, Operand, Unit
+from deepseek_core.lowering import Axis, canonical, constant_of, shape_of
 
 __all__ = ["LOWERINGS", "multiplied", "packed_right"]
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_arm.lowering.elementwise import laid_out
-from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, shape_of
+from deepseek_backend_arm.lowering.emitter import Emitter
 from deepseek_backend_arm.lowering.piece import Lowering, Piece
-from deepseek_backend_arm.lowering.tensor import SIZES, Tensor, canonical, strides_of
+from deepseek_backend_arm.lowering.tensor import SIZES, Tensor
 from deepseek_core import Role, Unit
+from deepseek_core.lowering import canonical, constant_of, shape_of, strides_of
 
 __all__ = ["LOWERINGS", "filled", "move_problem", "taken"]
 

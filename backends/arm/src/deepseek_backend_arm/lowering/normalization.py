@@ -7,10 +7,10 @@ from math import prod
 import numpy as np
 
 from deepseek_backend_arm.lowering.codes import scale_and_zero
-from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, shape_of
-from deepseek_backend_arm.lowering.tensor import canonical
+from deepseek_backend_arm.lowering.emitter import Emitter
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_core import Role, Unit
+from deepseek_core.lowering import canonical, constant_of, shape_of
 
 __all__ = ["LOWERINGS"]
 

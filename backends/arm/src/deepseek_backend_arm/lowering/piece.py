@@ -10,10 +10,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deepseek_backend_arm.lowering.emitter import Emitter, constant_of
-from deepseek_backend_arm.lowering.tensor import Tensor, canonical
+from deepseek_backend_arm.lowering.emitter import Emitter
+from deepseek_backend_arm.lowering.tensor import Tensor
 from deepseek_backend_arm.plan.abi import FUNCTIONS
 from deepseek_core import QParams
+from deepseek_core.lowering import canonical, constant_of
 
 __all__ = ["Lowering", "Piece", "function"]
 

@@ -8,12 +8,13 @@ import numpy as np
 import onnx_ir as ir
 
 from deepseek_backend_arm.lowering.codes import scale_and_zero, translated
-from deepseek_backend_arm.lowering.emitter import Emitter, constant_of, qparams_for, shape_of
+from deepseek_backend_arm.lowering.emitter import Emitter, qparams_for
 from deepseek_backend_arm.lowering.piece import Lowering, Piece
-from deepseek_backend_arm.lowering.tensor import Tensor, canonical, channels_last
-from deepseek_backend_arm.lowering.windows import Axis, axes_of_window, fits, flat, spatial, window_values
+from deepseek_backend_arm.lowering.tensor import Tensor
+from deepseek_backend_arm.lowering.windows import fits, flat, spatial, window_values
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_core import Operand, Role, Unit
+from deepseek_core.lowering import Axis, canonical, channels_last, reduced_axes, shape_of, window_axes
 
 __all__ = ["LOWERINGS", "REAL_LOWERINGS", "pool_problem"]
 
@@ -25,7 +26,7 @@ def _axes_of_pool(unit: Unit) -> tuple[Axis, ...]:
 
 def _window(node: ir.Node, shape: tuple[int, ...], output: tuple[int, ...]) -> tuple[Axis, ...]:
     kernel = node.attributes.get_ints("kernel_shape", ()) or shape[2:]
-    return axes_of_window(node, shape[2:], output[2:], tuple(kernel))
+    return window_axes(node, shape[2:], output[2:], tuple(kernel))
 
 
 def pool_problem(unit: Unit) -> str | None:
@@ -102,10 +103,11 @@ def _pooled(
 
 def _reduce_mean(unit: Unit, emitter: Emitter) -> None:
     (x,), y = unit.operands(Role.DATA), unit.outputs[0]
-    shape, axes = shape_of(x), _axes(unit)
+    shape = shape_of(x)
+    axes = reduced_axes(unit.node, len(shape))
     source = emitter.codes(x)
     if axes == tuple(range(2, len(shape))) and len(shape) in (3, 4) and source.lies_as(channels_last(len(shape))):
-        window = axes_of_window(unit.node, shape[2:], (1,) * len(axes), shape[2:])
+        window = window_axes(unit.node, shape[2:], (1,) * len(axes), shape[2:])
         source = emitter.ordered(source, channels_last(len(shape)))
         result = _pooled(emitter, source, x, y, window, mean=True, include_pad=False)
     else:
@@ -118,16 +120,6 @@ def _reduce_mean(unit: Unit, emitter: Emitter) -> None:
         emitter.emit("reduce", {"x": source, "y": result}, {**values, "x_scale": x_scale, "y_scale": scale})
     flat = emitter.ordered(result, canonical(len(shape)))
     emitter.define(y.value, Tensor("int8", shape_of(y), canonical(len(shape_of(y))), flat.memory))
-
-
-def _axes(unit: Unit) -> tuple[int, ...]:
-    node, rank = unit.node, len(shape_of(unit.operands(Role.DATA)[0]))
-    given = tuple(node.attributes.get_ints("axes", ()))
-    if len(node.inputs) > 1 and node.inputs[1] is not None:
-        given = tuple(int(axis) for axis in constant_of(node.inputs[1]).reshape(-1))
-    if not given and not node.attributes.get_int("noop_with_empty_axes", 0):
-        return tuple(range(rank))
-    return tuple(sorted(axis % rank for axis in given))
 
 
 LOWERINGS = {

@@ -11,14 +11,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deepseek_backend_arm.lowering.codes import bounds, clip_bounds, scale_and_zero
-from deepseek_backend_arm.lowering.emitter import EIGHT_BITS, Emitter, constant_of, qparams_for
+from deepseek_backend_arm.lowering.codes import bounds, scale_and_zero
+from deepseek_backend_arm.lowering.emitter import EIGHT_BITS, Emitter, qparams_for
 from deepseek_backend_arm.lowering.real_functions import activated
 from deepseek_backend_arm.lowering.real_pairs import paired
 from deepseek_backend_arm.lowering.sums import Codes
 from deepseek_backend_arm.lowering.tensor import Tensor
 from deepseek_core import DType, Granularity, Operand, QParams, Role, Unit
 from deepseek_core.ir import channel_axis
+from deepseek_core.lowering import clip_bounds, constant_of
 
 __all__ = ["Bias", "Make", "bias_of", "finish", "finish_real", "held_weights", "is_codes", "sides_of", "sums_codes"]
 
@@ -171,7 +172,7 @@ def real_bounds(unit: Unit) -> tuple[float, float]:
     node = unit.activation
     if node is None or node.op_type not in _CLAMPS:
         return -inf, inf
-    low, high = (0.0, inf) if node.op_type == "Relu" else clip_bounds(node)
+    low, high = clip_bounds(node)
     return float(np.float32(min(low, high))), float(np.float32(high))
 
 

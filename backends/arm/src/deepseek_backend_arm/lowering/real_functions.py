@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from deepseek_backend_arm.lowering.codes import clip_bounds
 from deepseek_backend_arm.lowering.emitter import Emitter
 from deepseek_backend_arm.lowering.piece import Lowering, Piece, function
 from deepseek_backend_arm.lowering.real_pairs import paired
 from deepseek_backend_arm.lowering.tensor import Tensor
+from deepseek_core.lowering import clip_bounds
 
 __all__ = ["LOWERINGS", "activated"]
 

@@ -9,19 +9,11 @@ import numpy as np
 
 from deepseek_backend_arm.lowering.piece import Lowering, Piece
 from deepseek_backend_arm.lowering.real_pairs import paired
-from deepseek_backend_arm.lowering.tensor import Tensor, canonical
+from deepseek_backend_arm.lowering.tensor import Tensor
 from deepseek_backend_arm.plan.abi import REDUCTIONS
+from deepseek_core.lowering import canonical, reduced_axes
 
-__all__ = ["LOWERINGS", "axes_of"]
-
-
-def axes_of(piece: Piece) -> tuple[int, ...]:
-    """Axes of a reduction, in ascending order."""
-    rank, attributes = len(piece.x.shape), piece.node.attributes
-    given = piece.integers(1) if len(piece.node.inputs) > 1 else list(attributes.get_ints("axes", ()))
-    if not given and not attributes.get_int("noop_with_empty_axes", 0):
-        return tuple(range(rank))
-    return tuple(sorted(axis % rank for axis in given or ()))
+__all__ = ["LOWERINGS"]
 
 
 def _softmax(piece: Piece) -> Sequence[Tensor]:
@@ -72,7 +64,8 @@ def _normalized(piece: Piece, gain: Tensor, shift: Tensor, *, outer: int, count:
 
 def _reduce(piece: Piece) -> Sequence[Tensor]:
     """Axes that follow each other in memory are reduced where they lie; others are moved behind all others."""
-    shape, axes = piece.x.shape, axes_of(piece)
+    shape = piece.x.shape
+    axes = reduced_axes(piece.node, len(shape))
     if not axes:
         return [piece.x]
     source = piece.x if piece.x.lies_as(canonical(len(shape))) else piece.plain(0)

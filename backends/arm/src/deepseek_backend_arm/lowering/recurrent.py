@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from deepseek_backend_arm.lowering.matrix import multiplied, packed_right
 from deepseek_backend_arm.lowering.moves import filled
 from deepseek_backend_arm.lowering.piece import Lowering, Piece
-from deepseek_backend_arm.lowering.tensor import Tensor, canonical
+from deepseek_backend_arm.lowering.tensor import Tensor
 from deepseek_backend_arm.lowering.weights import pack_real
 from deepseek_backend_arm.plan.abi import RECURRENT, Value
 from deepseek_backend_arm.plan.program import Memory
 from deepseek_core import Unit
+from deepseek_core.lowering import canonical
 
 __all__ = ["LOWERINGS", "recurrent_problem"]
 

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_arm.lowering.emitter import Emitter
-from deepseek_backend_arm.lowering.tensor import Tensor, channels_last
+from deepseek_backend_arm.lowering.tensor import Tensor
 from deepseek_backend_arm.lowering.weights import matrix, pack_real, padded
-from deepseek_backend_arm.lowering.windows import Axis, is_point, spatial, unfold, window_values
+from deepseek_backend_arm.lowering.windows import is_point, spatial, unfold, window_values
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_backend_arm.plan.program import Memory
+from deepseek_core.lowering import Axis, channels_last
 
 __all__ = ["NO_ADDEND", "ROWS", "CodeSums", "Codes", "RealSums", "Sums", "convolve", "gemm_scratch", "real_scratch"]
 

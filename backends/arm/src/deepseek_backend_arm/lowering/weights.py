@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek_backend_arm.lowering.emitter import Emitter, constant_of
+from deepseek_backend_arm.lowering.emitter import Emitter
 from deepseek_backend_arm.plan.program import Memory
 from deepseek_backend_arm.selection import Product, Way, choose
 from deepseek_core import Role, Unit
+from deepseek_core.lowering import constant_of
 
 __all__ = [
     "BLOCK",

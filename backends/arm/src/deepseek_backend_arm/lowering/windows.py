@@ -6,67 +6,15 @@ Kernels of the runtime walk two axes. An image of one axis has height 1; of thre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import onnx_ir as ir
 
 from deepseek_backend_arm.lowering.emitter import Emitter
-from deepseek_backend_arm.lowering.tensor import SIZES, Tensor, canonical, channels_last, strides_of
+from deepseek_backend_arm.lowering.tensor import SIZES, Tensor
+from deepseek_core.lowering import Axis, canonical, channels_last, strides_of
 
-__all__ = ["Axis", "axes_of_window", "fits", "flat", "is_point", "spatial", "unfold", "window_values"]
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """A window along one axis.
-
-    Attributes:
-        size: of the input.
-        positions: places the window takes.
-        kernel, stride, dilation: in elements.
-        begin, end: padding; below 0, elements that are left out.
-    """
-
-    size: int
-    positions: int
-    kernel: int = 1
-    stride: int = 1
-    dilation: int = 1
-    begin: int = 0
-    end: int = 0
-
-    def inside(self, tap: int) -> range:
-        """Positions at which a kernel element lies on the input."""
-        first = self.begin - tap * self.dilation
-        low = max(0, -(-first // self.stride))
-        high = min(self.positions, (self.size - 1 + first) // self.stride + 1)
-        return range(low, max(low, high))
+__all__ = ["fits", "flat", "is_point", "spatial", "unfold", "window_values"]
 
 
 _ONE = Axis(1, 1)
-
-
-def axes_of_window(
-    node: ir.Node, size: Sequence[int], positions: Sequence[int], kernel: Sequence[int]
-) -> tuple[Axis, ...]:
-    """The axes of a Conv or pooling node.
-
-    Args:
-        size, positions: spatial sizes of its input and output.
-        kernel: of the weights, or as the attribute has it.
-    """
-    rank = len(kernel)
-    strides = _list(node, "strides", rank)
-    dilations = _list(node, "dilations", rank)
-    mode = node.attributes.get_string("auto_pad", "NOTSET")
-    pads = tuple(node.attributes.get_ints("pads", ())) or (0,) * 2 * rank
-    begin, end = ((0,) * rank,) * 2 if mode == "VALID" else (pads[:rank], pads[rank:])
-    if mode in ("SAME_UPPER", "SAME_LOWER"):
-        rows = zip(positions, strides, kernel, dilations, size, strict=True)
-        totals = [max(0, (p - 1) * s + (k - 1) * d + 1 - n) for p, s, k, d, n in rows]
-        less, more = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
-        begin, end = (less, more) if mode == "SAME_UPPER" else (more, less)
-    return tuple(map(Axis, size, positions, kernel, strides, dilations, begin, end))
 
 
 def fits(axes: Sequence[Axis]) -> bool:
@@ -130,7 +78,3 @@ def unfold(emitter: Emitter, x: Tensor, axis: Axis, groups: int, fill: int) -> T
             target_offset=places.start * to[1] + tap * to[5],
         )
     return result
-
-
-def _list(node: ir.Node, name: str, rank: int) -> tuple[int, ...]:
-    return tuple(node.attributes.get_ints(name, ())) or (1,) * rank

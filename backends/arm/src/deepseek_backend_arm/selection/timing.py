@@ -61,8 +61,8 @@ def _program(product: Product, name: str, threads: int) -> Container:
     """A product with random weights of the same kind, by one kernel."""
     from deepseek_backend_arm.lowering.emitter import Emitter
     from deepseek_backend_arm.lowering.sums import Codes, CodeSums, convolve
-    from deepseek_backend_arm.lowering.windows import Axis
     from deepseek_backend_arm.settings import Settings
+    from deepseek_core.lowering import Axis
 
     weights = _weights(product)
     scale = np.full(len(weights), 2.0**-12, np.float32)
