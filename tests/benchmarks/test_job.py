@@ -38,8 +38,8 @@ def test_a_job_is_stopped_when_it_takes_too_much_memory() -> None:
 
 
 def test_children_count_and_do_not_outlive_a_stopped_job(tmp_path: Path) -> None:
-    child = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    code = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {child!r}])\nwhile True: pass"
+    code = "import subprocess, sys\nchild = subprocess.Popen(['sleep', '60'])\n"
+    code += f"with open({str(tmp_path / 'pid')!r}, 'w') as file:\n    file.write(str(child.pid))\nwhile True: pass"
     assert run(python(code), seconds=1.0, memory=BIG).error is not None
     pid = (tmp_path / "pid").read_text()
     status = Path(f"/proc/{pid}/status")

@@ -14,6 +14,7 @@ FLAGS = ("-std=gnu11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra")
 LIBRARY = (
     *("convolution", "depthwise", "elementwise", "gemm", "gemm_dotprod", "gemm_i8mm", "gemm_neon", "matmul"),
     *("loader", "model", "movement", "normalization", "pool", "pooling"),
+    *("call", "linked"),
     *("cast", "control", "pairs", "real_function", "real_gemm", "real_matrix", "real_pool", "recurrent", "rows"),
 )
 """Files of the library, without their `.c`."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from deepseek_backend_arm.lowering.tensor import SIZES, Tensor
 from deepseek_backend_arm.plan.abi import Value
+from deepseek_backend_arm.plan.linked import Linked
 from deepseek_backend_arm.plan.program import TYPES, Buffer, Constants, Memory, Port, Step
 from deepseek_backend_arm.settings import Settings
 from deepseek_core import DType, Operand, QParams, QuantScheme, Unit
@@ -29,6 +30,7 @@ class Emitter:
     Attributes:
         steps: in execution order.
         unit: the unit that is being lowered.
+        linked: what another compiler made.
         settings: of the compilation.
     """
 
@@ -37,6 +39,7 @@ class Emitter:
         self.steps: list[Step] = []
         self.constants = Constants()
         self.unit: Unit | None = None
+        self.linked = Linked()
         self._tensors: dict[ir.Value, Tensor] = {}
         self._producers: dict[Buffer, Step] = {}
         self._made: dict[tuple[object, ...], Tensor] = {}

@@ -38,11 +38,15 @@ REALS: dict[str, Lowering] = {
 """Op → how its node becomes kernels."""
 
 
-def lower_real(unit: Unit, emitter: Emitter) -> None:
-    """Dequantize, apply the node and its activation, quantize: each where the unit has it."""
+def lower_real(unit: Unit, emitter: Emitter, lowering: Lowering | None = None) -> None:
+    """Dequantize, apply the node and its activation, quantize: each where the unit has it.
+
+    Args:
+        lowering: of the node, where it is not that of its op.
+    """
     inputs = tuple(_input(emitter, operand) for operand in unit.inputs)
     piece = Piece(unit.node, inputs, tuple(_shape(unit, value) for value in _results(unit.node)), emitter)
-    results = list(REALS[unit.op](piece))
+    results = list((lowering or REALS[unit.op])(piece))
     last = unit.node
     if unit.activation is not None:
         results, last = [real_functions.activated(emitter, results[0], unit.activation)], unit.activation

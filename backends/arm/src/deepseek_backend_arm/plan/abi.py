@@ -12,6 +12,7 @@ from dataclasses import dataclass
 __all__ = [
     "FUNCTIONS",
     "KERNELS",
+    "MOST_POINTERS",
     "NOWHERE",
     "PAIRS",
     "RANK",
@@ -27,6 +28,8 @@ __all__ = [
 RANK = 8
 NOWHERE = -2
 """Place of a tensor that is left out."""
+MOST_POINTERS = 16
+"""Tensors that a function of another compiler may have; `runtime/call.c` has as many."""
 
 Value = int | float | tuple[int, ...]
 
@@ -149,6 +152,7 @@ KERNELS = {
         _kernel("fail", "", "code"),
         _kernel("trip", "y limit c", "count"),
         _kernel("slot", "x trip y", "size outer axis inner reverse puts"),
+        _kernel("call", " ".join(f"p{i}" for i in range(MOST_POINTERS)), "function"),
     )
 }
 """Every kernel by name; the order gives their numbers in artifacts."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_arm.plan.abi import KERNELS, NOWHERE, RANK, Value, kernel_ids
+from deepseek_backend_arm.plan.linked import Linked
 
 __all__ = ["ALIGNMENT", "TYPES", "Buffer", "Constants", "Memory", "Port", "Program", "Step"]
 
@@ -135,6 +136,7 @@ class Program:
         packs: offset and size of the weights of matrix products in the constants, as `ds_pack` of the runtime.
         arena, scratch: bytes; scratch is that of one thread.
         report: memory plan and kernels, plain JSON for people.
+        linked: what another compiler made.
     """
 
     inputs: Sequence[Port]
@@ -145,3 +147,4 @@ class Program:
     arena: int = 0
     scratch: int = 0
     report: Mapping[str, object] = field(default_factory=dict)
+    linked: Linked = field(default_factory=Linked)

@@ -149,6 +149,60 @@ DS_INLINE void ds_put(const ds_gemm *g, const int32x4_t *sums, int panels, int c
     }
 }
 
+/* Whether it is written by `ds_put_reals`: all channels exist, as real numbers. */
+DS_INLINE bool ds_is_real(const ds_gemm *g, int channel, int size) { return g->channels - channel >= size && g->real; }
+
+/* Rows of real numbers; `y` is the tile's place, and rows behind `last` repeat it. `bounded` and `shifted` are constants. */
+DS_INLINE void ds_put_reals_as(const ds_gemm *g, int32x4_t (*sums)[4], int channel, int mr, int panels, int first, int last,
+                               float *y, bool bounded, bool shifted) {
+    float32x4_t low = vdupq_n_f32(g->real_low), high = vdupq_n_f32(g->real_high);
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++) {
+        int row = i < last ? i : last;
+        int32x4_t extra = vdupq_n_s32(g->row_bias ? g->row_bias[first + row] : 0);
+#pragma GCC unroll 4
+        for (int p = 0; p < panels; p++) {
+            int32x4_t sum = g->row_bias ? vaddq_s32(sums[i][p], extra) : sums[i][p];
+            float32x4_t real = vmulq_f32(vcvtq_f32_s32(sum), vld1q_f32(g->scale + channel + 4 * p));
+            if (shifted) real = vaddq_f32(real, vld1q_f32(g->shift + channel + 4 * p));
+            if (bounded) real = vminq_f32(vmaxq_f32(real, low), high);
+            vst1q_f32(y + (long)row * g->pitch + 4 * p, real);
+        }
+    }
+}
+
+DS_INLINE void ds_put_reals(const ds_gemm *g, int32x4_t (*sums)[4], int channel, int mr, int panels, int first, int last,
+                            float *y) {
+    bool bounded = g->real_low != -INFINITY || g->real_high != INFINITY;
+    if (bounded && g->shift) ds_put_reals_as(g, sums, channel, mr, panels, first, last, y, true, true);
+    else if (bounded) ds_put_reals_as(g, sums, channel, mr, panels, first, last, y, true, false);
+    else if (g->shift) ds_put_reals_as(g, sums, channel, mr, panels, first, last, y, false, true);
+    else ds_put_reals_as(g, sums, channel, mr, panels, first, last, y, false, false);
+}
+
+/* Whether it is written by `ds_put_sums`: all channels exist, as codes to which others are added. */
+DS_INLINE bool ds_is_sum(const ds_gemm *g, int channel, int size) {
+    return g->channels - channel >= size && !g->real && !g->row_bias && g->addend;
+}
+
+/* Rows of codes with those of the addend added; as `ds_put_plain`. */
+DS_INLINE void ds_put_sums(const ds_gemm *g, int32x4_t (*sums)[4], int channel, int mr, int panels, int last, int8_t *y,
+                           const int8_t *addend) {
+    float32x4_t scale[4];
+#pragma GCC unroll 4
+    for (int p = 0; p < panels; p++) scale[p] = vld1q_f32(g->scale + channel + 4 * p);
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++) {
+        long row = (long)(i < last ? i : last) * g->pitch;
+#pragma GCC unroll 2
+        for (int p = 0; p < panels; p += 2) {
+            int8x8_t codes = ds_narrow8(ds_scaled(sums[i][p], scale[p]), ds_scaled(sums[i][p + 1], scale[p + 1]), g->zero,
+                                        g->low, g->high);
+            vst1_s8(y + row + 4 * p, ds_add8(g, codes, vld1_s8(addend + row + 4 * p)));
+        }
+    }
+}
+
 /* Rows of sixteen channels, or two rows of eight at once. Those behind `last` repeat it. */
 DS_INLINE void ds_put_plain(const ds_gemm *g, int32x4_t (*sums)[4], int channel, int mr, int panels, int last,
                             int8_t *y) {

@@ -54,8 +54,17 @@ DS_INLINE void tile(const ds_gemm *g, const int8_t *const *rows, int channel, in
             out[2 * i + 1][p] = vreinterpretq_s32_s64(vzip2q_s64(left, right));
         }
     }
+    long place = (long)first * g->pitch + channel;
     if (panels > 1 && ds_is_plain(g, channel, 4 * panels)) {
-        ds_put_plain(g, out, channel, mr, panels, last, (int8_t *)y + (long)first * g->pitch + channel);
+        ds_put_plain(g, out, channel, mr, panels, last, (int8_t *)y + place);
+        return;
+    }
+    if (panels > 1 && ds_is_real(g, channel, 4 * panels)) {
+        ds_put_reals(g, out, channel, mr, panels, first, last, (float *)y + place);
+        return;
+    }
+    if (panels > 1 && ds_is_sum(g, channel, 4 * panels)) {
+        ds_put_sums(g, out, channel, mr, panels, last, (int8_t *)y + place, g->addend + place);
         return;
     }
     int32x4_t kept[MR][4]; /* or the sums would live in memory from the start */

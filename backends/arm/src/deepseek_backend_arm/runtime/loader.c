@@ -5,6 +5,7 @@
 
 #include "args.h"
 #include "internal.h"
+#include "linked.h"
 
 static const struct {
     ds_kernel kernel;
@@ -42,6 +43,8 @@ static void *copy(const uint8_t **from, size_t size) {
     return found;
 }
 
+static bool is_linked(const ds_call_args *call) { return call->function >= 0 && call->function < ds_linked_count; }
+
 static bool link_steps(ds_loaded *l, const ds_sizes *s) {
     int at = 0;
     for (int i = 0; i < s->steps; i++) {
@@ -49,6 +52,7 @@ static bool link_steps(ds_loaded *l, const ds_sizes *s) {
         int kernel = l->words[at++];
         if (kernel < 0 || kernel >= (int)(sizeof kernels / sizeof *kernels)) return false;
         if (kernels[kernel].words > s->words - at) return false;
+        if (kernels[kernel].kernel == ds_call && !is_linked((const void *)(l->words + at))) return false;
         l->steps[i] = (ds_step){kernels[kernel].kernel, l->words + at};
         at += kernels[kernel].words;
     }

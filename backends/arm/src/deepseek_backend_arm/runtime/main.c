@@ -1,5 +1,6 @@
 /* The program around a model: --input, --output, --bench, --info. */
 #include "ds.h"
+#include "linked.h"
 #include "npy.h"
 
 #include <stdbool.h>
@@ -134,6 +135,7 @@ static void info(void) {
     say_number(m->constants_size);
     say(" of constants\n");
     say_pair("kernels  ", ds_level_name(ds_cpu()));
+    if (ds_linked_units[0]) say_pair("TVM      ", ds_linked_units);
 }
 
 /* The tensor that [NAME=]FILE speaks about; *path is the file. */

@@ -152,7 +152,7 @@ SIGNATURES = {
             "attention",
             "attention",
             "q:i8 k:i8 v:i8 mask:fp32 y:",
-            f"{_HEADS} q_zero k_zero p_zero v_zero zero low high",
+            f"{_HEADS} q_zero k_zero s_zero p_zero v_zero zero low high",
             "factor scale p_scale y_factor real_low real_high",
             f"{_HEAD_TILES} WHOLE REAL",
         ),

@@ -15,6 +15,7 @@ from deepseek_backend_rocm.lowering import (
     pooling,
     reals,
 )
+from deepseek_backend_rocm.lowering.attention import Attention, attentions, lower_attention
 from deepseek_backend_rocm.lowering.emitter import Emitter
 from deepseek_backend_rocm.lowering.limits import problem
 from deepseek_backend_rocm.lowering.paths import in_reals, is_mixed_move
@@ -52,11 +53,15 @@ def lower(model: QuantizedModel, options: CompileOptions | None = None) -> Plan:
     """
     emitter, units = Emitter(), model.units()
     inputs = [emitter.feed(v) for v in model.graph.inputs if v.name not in model.graph.initializers]
+    fused = attentions(units)
+    inside = {unit for attention in fused.values() for unit in attention.units}
     for position, unit in enumerate(units):
         if options is not None:
             options.progress("rocm: planning", position / len(units))
-        emitter.unit = unit
-        _lower(unit, emitter)
+        if unit in fused:
+            _lower_attention(fused[unit], emitter)
+        elif unit not in inside:
+            _lower(unit, emitter)
     emitter.unit = None
     outputs = [emitter.result(value) for value in model.graph.outputs]
     arena, bound = plan_memory(emitter.steps, inputs, outputs)
@@ -66,7 +71,15 @@ def lower(model: QuantizedModel, options: CompileOptions | None = None) -> Plan:
     return Plan(inputs, outputs, emitter.steps, constants, arena, bound)
 
 
+def _lower_attention(attention: Attention, emitter: Emitter) -> None:
+    """In one kernel, or unit by unit where that one does not fit."""
+    if not lower_attention(attention, emitter):
+        for unit in attention.units:
+            _lower(unit, emitter)
+
+
 def _lower(unit: Unit, emitter: Emitter) -> None:
+    emitter.unit = unit
     reason = problem(unit)
     if reason is not None:
         raise BackendError(f"'{unit.name}' ({unit.op}): {reason}", fix="place it on another target")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -13,7 +14,7 @@ from deepseek_backend_rocm.lowering.tensor import Tensor, canonical, collapse
 from deepseek_backend_rocm.lowering.weights import bias_of, factors, padded_depth, rows
 from deepseek_core import Role, Unit
 
-__all__ = ["LOWERINGS", "matrix_problem"]
+__all__ = ["LOWERINGS", "batches", "matrix_problem", "readable"]
 
 _MOST_BATCHES = 65535
 
@@ -78,23 +79,25 @@ def _weighted(unit: Unit, emitter: Emitter) -> None:
 
 def _of_two(unit: Unit, emitter: Emitter) -> None:
     (a, b), y = unit.operands(Role.DATA), unit.outputs[0]
-    left, right = _readable(emitter, emitter.tensor(a.value), -1), _readable(emitter, emitter.tensor(b.value), -2)
+    left, right = readable(emitter, emitter.tensor(a.value)), readable(emitter, emitter.tensor(b.value))
     result = emitter.new("float32" if is_real(unit) else "int8", shape_of(y))
     (a_scale, a_zero), (b_scale, b_zero) = map(scale_and_zero, (a, b))
     scales = np.float32(np.float32(a_scale) * np.float32(b_scale))
     if not is_real(unit):
         scales = np.float32(scales / np.float32(scale_and_zero(y)[0]))
     batch = result.shape[:-2]
-    sides = [_batch_strides(tensor, len(batch)) for tensor in (left, right, result)]
-    axes = collapse(batch, *sides) if batch else ((1,), (0,), (0,), (0,))
-    (_, inner), *strides = ((0,) * (2 - len(row)) + tuple(row) for row in axes)
+    inner, strides = batches(batch, [left, right, result])
+    if inner is None:
+        left, right = (emitter.ordered(side, canonical(len(side.shape))) for side in (left, right))
+        inner, strides = batches(batch, [left, right, result])
+    assert inner is not None
     names = ("a_outer", "a_inner", "b_outer", "b_inner", "y_outer", "y_inner")
     values = {
         **dict(zip(names, (stride for row in strides for stride in row), strict=True)),
         "m": result.shape[-2],
         "n": result.shape[-1],
         "k": left.shape[-1],
-        "inner": max(inner, 1),
+        "inner": inner,
         "a_row": left.strides[-2],
         "a_k": left.strides[-1],
         "b_k": right.strides[-2],
@@ -114,12 +117,25 @@ def _of_two(unit: Unit, emitter: Emitter) -> None:
     emitter.define(y.value, result)
 
 
-def _readable(emitter: Emitter, tensor: Tensor, summed: int) -> Tensor:
+def readable(emitter: Emitter, tensor: Tensor) -> Tensor:
     """The tensor, if one axis of its matrices has no gaps and its batches need at most two strides; else in C order."""
     strides = tensor.strides
     if 1 in (strides[-1], strides[-2]) and len(collapse(tensor.shape[:-2], strides[:-2])[0]) <= 2:
         return tensor
     return emitter.ordered(tensor, canonical(len(tensor.shape)))
+
+
+def batches(batch: tuple[int, ...], sides: Sequence[Tensor]) -> tuple[int | None, list[tuple[int, ...]]]:
+    """The size of the inner of two batch axes, and the outer and inner stride of each side.
+
+    The size is None where more than two axes remain.
+    """
+    rows = [_batch_strides(tensor, len(batch)) for tensor in sides]
+    sizes, *strides = collapse(batch, *rows) if batch else ((1,), *((0,) for _ in rows))
+    if len(sizes) > 2:
+        return None, []
+    missing = (0,) * (2 - len(sizes))
+    return max(sizes[-1], 1), [(*missing, *row) for row in strides]
 
 
 def _batch_strides(tensor: Tensor, rank: int) -> tuple[int, ...]:

@@ -51,7 +51,7 @@ class Step:
         types: element types of pointers whose type is open.
         batch: programs along the third axis of the grid.
         unit: the unit it was lowered from, for people.
-        macs: multiply-accumulates of int8 codes.
+        macs: multiply-accumulates of products of two matrices.
     """
 
     kernel: str

@@ -75,6 +75,12 @@ _DOTS = (
     Tile(64, 64, 32, 4),
     Tile(64, 64, 32, 8),
 )
+_HEADS = {
+    # Queries, keys, wavefronts: what registers hold next to a head's elements.
+    "cdna": ((16, 32, 1), (32, 32, 2), (32, 64, 2), (64, 64, 4), (128, 64, 4), (32, 128, 4)),
+    "rdna": ((16, 32, 1), (16, 32, 2), (32, 32, 2), (32, 32, 4), (64, 32, 4), (32, 64, 4)),
+    "lanes": ((16, 16, 2), (16, 16, 4), (16, 32, 4), (32, 32, 8)),
+}
 _CHECKED = (Tile(32, 32, 32, 1), Tile(64, 64, 64, 4, stages=3), Tile(128, 128, 64, 8, stages=3))
 _ROWS = ("layer_norm", "layer_norm_real", "mean", "reduce_real", "softmax", "softmax_real")
 _SMALL = 4096
@@ -97,6 +103,8 @@ def candidates(step: Step, gpu: Gpu) -> list[Variant]:
             return list(_convolutions(step, gpu))
         case "matmul":
             return list(_products(step, gpu))
+        case "attention" | "attention_real":
+            return list(_attentions(step, gpu))
         case "depthwise" | "pool":
             return [_windowed(step)]
         case "weight_only":
@@ -120,6 +128,8 @@ def grid_of(step: Step, variant: Variant) -> tuple[int, int, int]:
             return parts("rows", "BM"), parts("n", "BN"), step.batch
         case "matmul":
             return parts("m", "BM"), parts("n", "BN"), step.batch
+        case "attention" | "attention_real":
+            return parts("m", "BM"), 1, step.batch
         case "depthwise" | "pool":
             return parts("rows", "BM"), parts("c", "BC"), 1
         case "weight_only":
@@ -186,6 +196,32 @@ def _products(step: Step, gpu: Gpu) -> Iterator[Variant]:
     fewest = 1 if step.constants["B_COLUMNS"] else 2
     for tile in _sensible(gpu, step.integer("m"), step.integer("n"), -(-step.integer("k") // 32) * 32):
         yield _tiled(step, replace(tile, warps=max(tile.warps, fewest)), tuple(hints))
+
+
+def _attentions(step: Step, gpu: Gpu) -> Iterator[Variant]:
+    """Blocks of queries and keys; where one block may have all keys, a kernel that reads them once."""
+    names = ("depth", "wide", "q_row", "q_k", "k_column", "k_k", "v_row", "v_column", "y_row")
+    names += tuple(f"{side}_{axis}" for side in "qkvy" for axis in ("outer", "inner"))
+    hints = tuple((name, multiple) for name in names if (multiple := gcd(step.integer(name), 16)) >= 4)
+    coded, keys = step.kernel == "attention", step.integer("n")
+    # Without matrix cores for a type, accumulators and both operands are in every lane's registers.
+    lone = gpu.matrix == "v_dot4" or (not coded and step.types["y"] == "fp32" and gpu.wave == 32)
+    kind = "lanes" if lone else "cdna" if gpu.wave == 64 else "rdna"
+    # See `_products` about one wavefront and values that lie by rows.
+    fewest = 2 if coded and step.constants["V_ROWS"] else 1
+    for queries, block, warps in _HEADS[kind]:
+        fits = queries < 2 * max(step.integer("m"), 9) and block < 2 * max(keys, 17)
+        if fits or (queries, block) == _HEADS[kind][0][:2]:
+            sizes = {"BM": queries, "BN": block, "BD": _power(step, "depth"), "BV": _power(step, "wide")}
+            constants = {**step.constants, **sizes, **({"WHOLE": block >= keys} if coded else {})}
+            yield Variant.of(
+                step.kernel, constants, types=step.types, divisible=hints, warps=max(warps, fewest), stages=1
+            )
+
+
+def _power(step: Step, name: str) -> int:
+    """The power of two that holds so many elements of a head."""
+    return max(32, 1 << (step.integer(name) - 1).bit_length())
 
 
 def _sensible(gpu: Gpu, rows: int, columns: int, depth: int) -> Iterator[Tile]:

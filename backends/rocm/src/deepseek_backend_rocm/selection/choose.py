@@ -114,6 +114,8 @@ def signature_of(step: Step) -> str:
 def _promise(step: Step, variant: Variant, gpu: Gpu) -> float:
     """Cycles by sizes alone: whole rounds of workgroups over the compute units, and the bytes that their tiles read."""
     x, y, z = grid_of(step, variant)
+    if step.kernel.startswith("attention"):  # queries that share a read of the keys, less what would be padding
+        return -(-x * z // gpu.units) * variant.constant("BM") / min(variant.warps / gpu.simds, 1.0) ** 0.5
     rows, columns, depth = (variant.constant(name) for name in ("BM", "BN", "BK"))
     summed = step.macs / max(step.integer("n") * step.batch * step.integer("rows" if step.kernel == "conv" else "m"), 1)
     turns = -(-int(summed) // depth)

@@ -20,8 +20,10 @@ from deepseek_backend_rocm.plan.steps import Step
 from deepseek_backend_rocm.selection.candidates import grid_of
 from deepseek_backend_rocm.targets import Gpu
 
-__all__ = ["Issue", "cost_of", "executed", "issue_of", "matrix_count", "problem_of", "turns_of"]
+__all__ = ["INT8_PRODUCTS", "Issue", "cost_of", "executed", "issue_of", "matrix_count", "problem_of", "turns_of"]
 
+INT8_PRODUCTS = ("attention", "conv", "matmul")
+"""Kernels that multiply matrices of codes."""
 _SHAPE = re.compile(r"_(\d+)x(\d+)x(\d+)")
 _LOST = 0.5
 """Share of what could overlap that does not: an assumption, which makes the denser of two equal loops win."""
@@ -61,7 +63,19 @@ def issue_of(counts: Mapping[str, int], gpu: Gpu) -> Issue:
 
 def matrix_count(listing: Listing, gpu: Gpu) -> int:
     """Instructions of the kind that the GPU multiplies int8 matrices with."""
-    return sum(count for name, count in listing.whole.items() if name.startswith(gpu.matrix))
+    return _count(listing, gpu.matrix)
+
+
+def _count(listing: Listing, start: str) -> int:
+    return sum(count for name, count in listing.whole.items() if name.startswith(start))
+
+
+def _needed(built: Built, gpu: Gpu) -> str:
+    """How names of the matrix instruction start that a variant must have; empty where it needs none."""
+    if built.variant.kernel in INT8_PRODUCTS:
+        return gpu.matrix
+    half = built.variant.kernel == "attention_real" and dict(built.variant.types)["q"] == "fp16"
+    return gpu.matrix.replace("_i32_", "_f32_") if half and "_i32_" in gpu.matrix else ""
 
 
 def problem_of(built: Built, gpu: Gpu) -> str | None:
@@ -70,8 +84,8 @@ def problem_of(built: Built, gpu: Gpu) -> str | None:
         return f"it spills {built.listing.spills} registers in {built.listing.scratch} bytes a lane"
     if built.shared > gpu.group_lds:
         return f"it needs {built.shared:,} bytes of LDS; a workgroup has {gpu.group_lds:,}"
-    if gpu.matrix and built.variant.kernel in ("conv", "matmul") and not matrix_count(built.listing, gpu):
-        return f"it has no {gpu.matrix} instruction"
+    if (wanted := _needed(built, gpu)) and not _count(built.listing, wanted):
+        return f"it has no {wanted} instruction"
     if not _groups_per_unit(built, gpu):
         return "a compute unit cannot hold one workgroup of it"
     return None
@@ -111,6 +125,8 @@ def turns_of(step: Step, built: Built) -> int:
         return taps * -(-inner // built.variant.constant("BK"))
     if step.kernel == "matmul":
         return -(-step.integer("k") // built.variant.constant("BK"))
+    if step.kernel.startswith("attention"):
+        return -(-step.integer("n") // built.variant.constant("BN")) if built.listing.inner else 1
     if step.kernel in ("depthwise", "pool"):
         return step.integer("kh") * step.integer("kw")
     return 1
