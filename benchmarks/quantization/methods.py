@@ -75,6 +75,7 @@ METHODS: dict[str, Method] = {
     for method in (
         Method("deepseek/int8", "W8A8", None, ("--precision", "int8")),
         Method("deepseek/int8-quick", "W8A8", None, ("--precision", "int8", "--effort", "quick")),
+        Method("deepseek/int8-plain", "W8A8", None, ("--precision", "int8", "--recipe", "plain")),
         Method("deepseek/w4a8", "W4A8", None, ("--precision", "w4a8")),
         Method("deepseek/int4", "W4A16", None, ("--precision", "int4")),
         *_calibrators(),

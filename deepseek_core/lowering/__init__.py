@@ -15,7 +15,7 @@ from deepseek_core.lowering.layout import (
     strides_of,
 )
 from deepseek_core.lowering.operands import clip_bounds, constant_of, reduced_axes, scalar_of, shape_of
-from deepseek_core.lowering.windows import Axis, window_axes
+from deepseek_core.lowering.windows import Axis, transposed_axes, window_axes
 
 __all__ = [
     "Axis",
@@ -34,5 +34,6 @@ __all__ = [
     "shape_of",
     "stretched",
     "strides_of",
+    "transposed_axes",
     "window_axes",
 ]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from deepseek_core.reference.windows import padding, steps
+from deepseek_core.reference.windows import Window, padding, steps
 
-__all__ = ["Axis", "window_axes"]
+__all__ = ["Axis", "transposed_axes", "window_axes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def window_axes(
     """The window that a node's attributes let slide over an input, one entry for each spatial axis.
 
     Args:
-        size, positions: spatial sizes of its input and output; at a ConvTranspose of its output and input.
+        size, positions: spatial sizes of its input and output.
         kernel: of the weights, or as the attribute has it.
 
     Raises:
@@ -54,3 +54,20 @@ def window_axes(
     strides, dilations = steps(node, size, kernel)
     begin, end = padding(node, size, positions, kernel)
     return tuple(map(Axis, size, positions, kernel, strides, dilations, begin, end))
+
+
+def transposed_axes(
+    node: ir.Node, size: Sequence[int], positions: Sequence[int], kernel: Sequence[int]
+) -> tuple[Axis, ...]:
+    """The window of a ConvTranspose: it slides over the output, and each of its positions is an element of the input.
+
+    Args:
+        size, positions: spatial sizes of its output and input.
+        kernel: of the weights.
+
+    Raises:
+        ModelError: an attribute has another length than the kernel.
+    """
+    window = Window.behind(node, tuple(positions), tuple(kernel))
+    rows = (window.kernel, window.strides, window.dilations, window.begin, window.end)
+    return tuple(map(Axis, size, positions, *rows))

@@ -10,11 +10,12 @@ from deepseek_backend_arm.lowering.limits import problem
 from deepseek_backend_arm.plan.program import Program
 from deepseek_backend_arm.settings import Settings
 from deepseek_backend_arm.targets import LEVELS, cpu_of
+from deepseek_backend_arm.tvm.presence import PACKAGE, tvm_version
 from deepseek_core import Artifact, CompileOptions, QuantizedModel, Target
 from deepseek_core.errors import BackendError
 from deepseek_core.partition import refusal_reason
 
-__all__ = ["compile_model", "plan"]
+__all__ = ["compile_model", "compilers", "plan"]
 
 
 def compile_model(model: QuantizedModel, target: Target, options: CompileOptions) -> Artifact:
@@ -27,8 +28,14 @@ def compile_model(model: QuantizedModel, target: Target, options: CompileOptions
     settings = Settings.read(options)
     program = plan(model, target, options)
     container = Container.of(program, target.device, LEVELS.index(cpu_of(target).level), settings.threads)
-    toolchain = {"deepseek-backend-arm": __version__}
+    toolchain = {"deepseek-backend-arm": __version__, **compilers(program)}
     return Artifact(target, container.encode(), FORMAT, toolchain, report=program.report)
+
+
+def compilers(program: Program) -> dict[str, str]:
+    """Versions of what compiled units of a program beside this backend."""
+    found = tvm_version()
+    return {PACKAGE: found} if program.linked.units and found is not None else {}
 
 
 def plan(model: QuantizedModel, target: Target, options: CompileOptions) -> Program:

@@ -7,10 +7,12 @@ offset  size  field
 12      4     CRC-32 of all that follows
 16      …     the listing: UTF-8 JSON, padded to a multiple of 16
 …       …     packs, words and constants, as `runtime/loader.h` has them
+…       …     objects of other compilers
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 import zlib
@@ -20,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek_backend_arm.plan.linked import Function, Linked
 from deepseek_backend_arm.plan.program import TYPES, Port, Program
 from deepseek_core import TensorInfo
 from deepseek_core.errors import PackageError
@@ -27,7 +30,7 @@ from deepseek_core.errors import PackageError
 __all__ = ["FORMAT", "Container", "Place", "encode_steps"]
 
 FORMAT = "arm-program"
-_VERSION = 1
+_VERSION = 2
 _MAGIC = b"DSAR"
 _HEADER = struct.Struct("<4sIII")
 _FIX = "compile the model again"
@@ -61,7 +64,10 @@ class Container:
         threads: how many share the work.
         inputs, outputs: in the model's order.
         arena, scratch, packs, steps, words: sizes, as `ds_sizes` in the runtime.
+        functions: what steps call of other compilers: symbols, with their numbers of pointers.
+        objects: bytes of each object that has them.
         body: packs, words and constants.
+        linked: the objects.
     """
 
     device: str
@@ -74,7 +80,10 @@ class Container:
     packs: int
     steps: int
     words: int
+    functions: tuple[tuple[str, int], ...]
+    objects: tuple[int, ...]
     body: bytes = field(repr=False)
+    linked: bytes = field(repr=False, default=b"")
 
     @classmethod
     def of(cls, program: Program, device: str, level: int, threads: int) -> Container:
@@ -92,8 +101,18 @@ class Container:
             len(program.packs),
             len(program.steps),
             len(words) // 4,
+            tuple((function.symbol, function.pointers) for function in program.linked.functions),
+            tuple(map(len, program.linked.objects)),
             packs + words + program.constants,
+            b"".join(program.linked.objects),
         )
+
+    @property
+    def table(self) -> Linked:
+        """What is linked with the runtime before it runs the program."""
+        ends = list(itertools.accumulate(self.objects))
+        pieces = [self.linked[end - size : end] for end, size in zip(ends, self.objects, strict=True)]
+        return Linked(pieces, [Function(*function) for function in self.functions])
 
     @property
     def sizes(self) -> bytes:
@@ -104,9 +123,9 @@ class Container:
 
     def encode(self) -> bytes:
         """The bytes that `decode` reads; equal contents have equal bytes."""
-        listing = {name: value for name, value in asdict(self).items() if name != "body"}
+        listing = {name: value for name, value in asdict(self).items() if name not in ("body", "linked")}
         text = json.dumps(listing, separators=(",", ":")).encode()
-        body = text + bytes(-len(text) % 16) + self.body
+        body = text + bytes(-len(text) % 16) + self.body + self.linked
         return _HEADER.pack(_MAGIC, _VERSION, len(text), zlib.crc32(body)) + body
 
     @classmethod
@@ -141,14 +160,33 @@ def _place(port: Port) -> Place:
 
 def _checked(listing: Mapping[str, Any], body: bytes) -> Container:
     numbers = {name: int(listing[name]) for name in _NUMBERS}
+    functions = tuple((_symbol(name), int(pointers)) for name, pointers in listing["functions"])
+    objects = tuple(map(int, listing["objects"]))
+    body, linked = body[: len(body) - sum(objects)], body[len(body) - sum(objects) :]
     inputs, outputs = (tuple(map(_to_place, listing[name])) for name in ("inputs", "outputs"))
-    container = Container(device=str(listing["device"]), inputs=inputs, outputs=outputs, body=body, **numbers)
-    if min(numbers.values()) < 0 or 8 * container.packs + 4 * container.words > len(body):
+    container = Container(
+        device=str(listing["device"]),
+        inputs=inputs,
+        outputs=outputs,
+        functions=functions,
+        objects=objects,
+        body=body,
+        linked=linked,
+        **numbers,
+    )
+    if min(*numbers.values(), *objects, 0) < 0 or len(linked) != sum(objects) or 8 * container.packs + 4 * container.words > len(body):
         raise ValueError("its sizes contradict each other")
     for place in (*container.inputs, *container.outputs):
         if place.place < 0 or place.place + place.bytes > container.arena:
             raise ValueError(f"'{place.name}' lies outside the arena")
     return container
+
+
+def _symbol(name: str) -> str:
+    """Names go into C, so they are no more than names."""
+    if not (name.isascii() and name.isidentifier()):
+        raise ValueError("a function has no name")
+    return name
 
 
 _NUMBERS = ("level", "threads", "arena", "scratch", "packs", "steps", "words")

@@ -6,6 +6,7 @@ from deepseek_backend_arm import __version__
 from deepseek_backend_arm.emulator import QEMU_FIX, find_qemu
 from deepseek_backend_arm.targets import cpu_of
 from deepseek_backend_arm.toolchain import FIX, installed, is_arm
+from deepseek_backend_arm.tvm.presence import PACKAGE, tvm_version
 from deepseek_core import Availability, Missing, Target, Tier
 
 __all__ = ["device_name", "probe"]
@@ -13,7 +14,7 @@ __all__ = ["device_name", "probe"]
 
 def probe(target: Target) -> Availability:
     """Planning needs nothing; running needs a C compiler for ARM64, and QEMU where this is no ARM64 machine."""
-    toolchain, native, missing = installed(), is_arm(), []
+    toolchain, native, tvm, missing = installed(), is_arm(), tvm_version(), []
     if toolchain is None:
         missing.append(Missing("a C compiler for ARM64", FIX))
     if not native and find_qemu() is None:
@@ -24,7 +25,7 @@ def probe(target: Target) -> Availability:
         can_run=not missing,
         missing=tuple(missing),
         detail=f"{words}, {'this machine' if native else 'QEMU'}",
-        toolchain={"deepseek-backend-arm": __version__},
+        toolchain={"deepseek-backend-arm": __version__, **({} if tvm is None else {PACKAGE: tvm})},
         tier=Tier.DEVICE if native else Tier.EMULATED,
         devices=() if missing else (device_name(target),),
     )

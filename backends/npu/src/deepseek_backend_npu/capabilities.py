@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from deepseek_backend_npu.devices import DEVICES, SYSTEMS, Device, device_of
 from deepseek_core import Capabilities, DType, Granularity, Limit, OpRule, QuantScheme, Target
 
-__all__ = ["TARGETS", "capabilities"]
+__all__ = ["FUNCTIONS", "TARGETS", "capabilities"]
 
 TARGETS = tuple(Target("npu", name) for name in DEVICES)
 FORMATS = ("c-header",)
@@ -62,7 +62,7 @@ def _rules(device: Device) -> Iterator[OpRule]:
 def _rules_without_weights(data: QuantScheme) -> Iterator[OpRule]:
     for op in _BINARY:
         yield OpRule(op, data, data, fused=_FUSED if op == "Add" else (), limits=_RANKS)
-    for op in _UNARY:
+    for op in FUNCTIONS:
         yield OpRule(op, data, data, limits=_RANKS)
     for op, limits in _OTHER.items():
         yield OpRule(op, data, data, limits=limits)
@@ -79,7 +79,7 @@ _GEMM = (*_ALWAYS, *_PLAIN)
 _BINARY = ("Add", "Sub", "Mul", "Min", "Max")
 _NARROW = ("Exp", "Softmax")
 """Ops of int8 alone: over an int16 range, exponentials are no straight lines between the points of any table."""
-_UNARY = (
+FUNCTIONS = (
     "Abs",
     "Clip",
     "Elu",
@@ -93,6 +93,7 @@ _UNARY = (
     "Softplus",
     "Tanh",
 )
+"""Functions of one value, of int8 and int16."""
 _POOL = (*_ONE_IMAGE, Limit("attr:dilations", allowed=(1,), default=1))
 _OTHER: dict[str, tuple[Limit, ...]] = {
     "AveragePool": (*_POOL, Limit("attr:kernel_shape", 1, 64)),

@@ -29,7 +29,7 @@ from deepseek_backend_arm.lowering.sums import Codes, CodeSums, RealSums, convol
 from deepseek_backend_arm.lowering.tensor import Tensor
 from deepseek_backend_arm.lowering.windows import fits
 from deepseek_core import Unit
-from deepseek_core.lowering import Axis, channels_last, constant_of, shape_of, window_axes
+from deepseek_core.lowering import Axis, channels_last, constant_of, shape_of, transposed_axes, window_axes
 
 __all__ = ["LOWERINGS", "conv_problem"]
 
@@ -164,18 +164,7 @@ def _axes_behind(unit: Unit) -> tuple[Axis, ...]:
     """Windows over the output, with one position for each input element. ONNX operator ConvTranspose-22."""
     x, w = sides_of(unit)
     size, output, kernel = shape_of(x)[2:], shape_of(unit.outputs[0])[2:], shape_of(w)[2:]
-    plain = window_axes(unit.node, output, size, kernel)
-    attributes = unit.node.attributes
-    mode = attributes.get_string("auto_pad", "NOTSET")
-    if not attributes.get_ints("output_shape", ()) and mode not in ("SAME_UPPER", "SAME_LOWER"):
-        return plain
-    extra = tuple(attributes.get_ints("output_padding", ())) or (0,) * len(kernel)
-    found = []
-    for axis, more in zip(plain, extra, strict=True):
-        total = (axis.positions - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1 + more - axis.size
-        begin = total // 2 if mode == "SAME_UPPER" else total - total // 2
-        found.append(Axis(axis.size, axis.positions, axis.kernel, axis.stride, axis.dilation, begin))
-    return tuple(found)
+    return transposed_axes(unit.node, output, size, kernel)
 
 
 def _spread(emitter: Emitter, x: Tensor, layer: _Layer, sums: _Making) -> Tensor:

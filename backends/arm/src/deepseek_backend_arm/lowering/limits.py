@@ -18,10 +18,11 @@ from deepseek_backend_arm.lowering.recurrent import recurrent_problem
 from deepseek_backend_arm.lowering.resize import resize_problem
 from deepseek_backend_arm.plan.abi import PAIRS
 from deepseek_backend_arm.plan.program import TYPES
+from deepseek_backend_arm.tvm.unit import tvm_problem
 from deepseek_core import DType, Granularity, Operand, Role, Unit
 from deepseek_core.ir import subgraphs, units
 
-__all__ = ["problem"]
+__all__ = ["own_problem", "problem"]
 
 _MATRICES = ("Gemm", "MatMul")
 _CONVERSIONS = ("DequantizeLinear", "QuantizeLinear")
@@ -35,15 +36,32 @@ _REAL = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 
 def problem(unit: Unit) -> str | None:
     """Why a unit that the table accepts is not built; None when it is."""
+    own = own_problem(unit)
+    if own is None or unit.op in CONTROL or _of_tensors(unit, anything=True) is not None:
+        return own
+    return tvm_problem(unit, own)
+
+
+def own_problem(unit: Unit) -> str | None:
+    """Why no kernel of this backend runs a unit that the table accepts; None where one does."""
     if unit.op not in _BUILT:
         return f"there is no kernel for {unit.op}"
-    if any(_is_negative(operand) for operand in (*unit.operands(Role.DATA), *unit.outputs)):
-        return "a tensor has a size below 0"
-    found = _of_types(unit) or _of_shapes(unit)
+    found = _of_tensors(unit, anything=unit.op in (*_WHOLE, *_CONVERSIONS, *CONTROL))
     if found is None and unit.op in CONTROL:
         found = control_problem(unit) or _of_bodies(unit)
     check = _CHECKS.get(unit.op)
     return found if found is not None or check is None else check(unit)
+
+
+def _of_tensors(unit: Unit, *, anything: bool) -> str | None:
+    """What of its tensors nothing here can hold.
+
+    Args:
+        anything: whether data may be whole numbers and truths too.
+    """
+    if any(_is_negative(operand) for operand in (*unit.operands(Role.DATA), *unit.outputs)):
+        return "a tensor has a size below 0"
+    return _of_types(unit, anything) or _of_shapes(unit)
 
 
 def _is_negative(operand: Operand) -> bool:
@@ -51,7 +69,7 @@ def _is_negative(operand: Operand) -> bool:
     return any(isinstance(size, int) and size < 0 for size in operand.shape or ())
 
 
-def _of_types(unit: Unit) -> str | None:
+def _of_types(unit: Unit, anything: bool) -> str | None:
     for operand in (*(o for o in unit.inputs if o is not None), *unit.outputs):
         if operand.value is not operand.real and unit.op not in _CONVERSIONS:
             reason = _of_codes(operand)
@@ -60,7 +78,7 @@ def _of_types(unit: Unit) -> str | None:
         elif _is_strange(operand):
             return f"'{operand.value.name}' has element type {str(operand.value.dtype).lower()}"
     numbers = [o for o in unit.operands(Role.DATA) if o.value is o.real and o.value.dtype not in (None, *_REAL)]
-    if numbers and unit.op not in (*_WHOLE, *_CONVERSIONS, *CONTROL):
+    if numbers and not anything:
         return f"'{numbers[0].value.name}' is no tensor of real numbers"
     return None
 

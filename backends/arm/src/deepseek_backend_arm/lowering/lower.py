@@ -19,12 +19,14 @@ from deepseek_backend_arm.lowering import (
 from deepseek_backend_arm.lowering.choice import runs_on_codes
 from deepseek_backend_arm.lowering.control import CONTROL
 from deepseek_backend_arm.lowering.emitter import Emitter, dtype_of
-from deepseek_backend_arm.lowering.limits import problem
+from deepseek_backend_arm.lowering.limits import own_problem, problem
 from deepseek_backend_arm.lowering.moves import LOWERINGS as MOVES
 from deepseek_backend_arm.lowering.real import lower_moves, lower_real
 from deepseek_backend_arm.plan.memory import plan_memory
 from deepseek_backend_arm.plan.program import Program
 from deepseek_backend_arm.settings import Settings
+from deepseek_backend_arm.tvm.presence import tvm_version
+from deepseek_backend_arm.tvm.unit import lower_unit
 from deepseek_core import CompileOptions, QuantizedModel, Unit
 from deepseek_core.errors import BackendError
 from deepseek_core.ir import units
@@ -71,8 +73,10 @@ def lower(model: QuantizedModel, options: CompileOptions | None = None) -> Progr
         "constant_bytes": len(constants),
         "kernels": dict(sorted(Counter(step.kernel for step in emitter.steps).items())),
     }
+    if emitter.linked.units:
+        report["tvm"] = {"version": tvm_version(), "units": dict(emitter.linked.units)}
     scratch = max((step.scratch for step in emitter.steps), default=0)
-    return Program(inputs, outputs, emitter.steps, constants, emitter.constants.packs, plan.arena, scratch, report)
+    return Program(inputs, outputs, emitter.steps, constants, emitter.constants.packs, plan.arena, scratch, report, emitter.linked)
 
 
 def _lower(unit: Unit, emitter: Emitter) -> None:
@@ -86,6 +90,8 @@ def _lower(unit: Unit, emitter: Emitter) -> None:
         for output in unit.outputs:
             dtype = "int8" if output.qparams is not None else dtype_of(output.value)
             emitter.define(output.value, emitter.new(dtype, shape_of(output)))
+    elif own_problem(unit) is not None:
+        lower_unit(unit, emitter)
     elif unit.op in _OWN:
         _OWN[unit.op](unit, emitter)
     elif runs_on_codes(unit):

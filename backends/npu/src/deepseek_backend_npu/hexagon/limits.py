@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from deepseek_backend_npu.lowering.emitter import shape_of
 from deepseek_backend_npu.lowering.windows import window_of
 from deepseek_core import Role, Unit
+from deepseek_core.lowering import shape_of
 
 __all__ = ["problem"]
 

@@ -18,8 +18,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deepseek_backend_npu.lowering.numbers import number, qparams_for
+from deepseek_backend_npu.lowering.numbers import qparams_for
 from deepseek_core import Operand, Unit
+from deepseek_core.lowering import scalar_of
 
 __all__ = ["respell"]
 
@@ -89,7 +90,7 @@ def _bound(unit: Unit, node: ir.Node) -> None:
 def _codes_of_bounds(node: ir.Node, y: Operand) -> tuple[int, int]:
     """Lowest and highest code that a Clip leaves."""
     qparams = qparams_for(y)
-    low, high = (number(node, position) for position in (1, 2))
+    low, high = (scalar_of(node, position) for position in (1, 2))
     lowest, highest = int(qparams.scheme.qmin), int(qparams.scheme.qmax)
     return (
         lowest if low is None else int(qparams.quantize(np.array(low, np.float32))),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from deepseek_backend_npu.lowering.elementwise import to_output
-from deepseek_backend_npu.lowering.emitter import Emitter, plain
+from deepseek_backend_npu.lowering.emitter import Emitter
 from deepseek_core import Operand, QParams, Role, Unit
 from deepseek_core.errors import BackendError
 from deepseek_core.ir import qparams_of
+from deepseek_core.lowering import canonical
 
 __all__ = ["Conversions"]
 
@@ -30,7 +31,7 @@ class Conversions:
         if codes is None:
             raise BackendError(f"nothing computes '{source.name}'", fix="place its unit on another target")
         tensor = self._emitter.codes(codes)
-        order = self._emitter.order(codes.value) or plain(len(tensor.shape))
+        order = self._emitter.order(codes.value) or canonical(len(tensor.shape))
         wanted = Operand(result, source, Role.DATA, qparams)
         self._emitter.define(result, to_output(self._emitter, codes, tensor, wanted), order)
 

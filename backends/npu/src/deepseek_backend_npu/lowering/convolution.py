@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek_backend_npu.lowering.emitter import Emitter, channels_last, shape_of
-from deepseek_backend_npu.lowering.numbers import bias_codes, bounds, codes_of, factors, scale_zero, tosa_dtype
+from deepseek_backend_npu.lowering.emitter import Emitter
+from deepseek_backend_npu.lowering.numbers import bias_codes, bounds, factors, scale_zero, tosa_dtype
 from deepseek_backend_npu.lowering.windows import Window, as_image, exact_input, spread_kernel, window_of
 from deepseek_backend_npu.tosa import DType, Op, Tensor
 from deepseek_core import Operand, Role, Unit
+from deepseek_core.lowering import channels_last, constant_of, shape_of
 
 __all__ = ["LOWERINGS", "convolve", "finish", "sums"]
 
@@ -83,7 +84,7 @@ def finish(
 
 def _conv(unit: Unit, emitter: Emitter) -> None:
     (x,), (weight,), y = unit.operands(Role.DATA), unit.operands(Role.WEIGHT), unit.outputs[0]
-    weights, rank = codes_of(weight), len(shape_of(x))
+    weights, rank = constant_of(weight.value), len(shape_of(x))
     window = window_of(unit, weights.shape[2:], shape_of(x)[2:])
     image = as_image(emitter, emitter.codes(x, channels_last(rank)))
     zero = scale_zero(x)[1]
@@ -121,7 +122,7 @@ def _grouped(
 def _conv_transpose(unit: Unit, emitter: Emitter) -> None:
     """TOSA's own operator where the hardware spreads its input; else a convolution over an input with zeros between."""
     (x,), (weight,) = unit.operands(Role.DATA), unit.operands(Role.WEIGHT)
-    weights = codes_of(weight)  # [C, M / group, kH, kW]
+    weights = constant_of(weight.value)  # [C, M / group, kH, kW]
     window = window_of(unit, weights.shape[2:], shape_of(x)[2:])
     image = as_image(emitter, emitter.codes(x, channels_last(len(shape_of(x)))))
     kernels = weights.reshape(*weights.shape[:2], *window.kernel)

@@ -8,12 +8,12 @@ from math import prod
 import numpy as np
 
 from deepseek_backend_npu.lowering.convolution import finish
-from deepseek_backend_npu.lowering.emitter import Emitter, plain, shape_of
+from deepseek_backend_npu.lowering.emitter import Emitter
 from deepseek_backend_npu.lowering.numbers import bounds, qparams_for, scale_zero, tosa_dtype
-from deepseek_backend_npu.lowering.program import Order
 from deepseek_backend_npu.lowering.rounding import Factors, exact_sum, plain_sum
 from deepseek_backend_npu.tosa import DType, Op, Tensor
 from deepseek_core import Operand, Role, Unit
+from deepseek_core.lowering import Order, canonical, shape_of
 
 __all__ = ["LOWERINGS", "aligned", "to_output", "working_order"]
 
@@ -29,7 +29,7 @@ def working_order(emitter: Emitter, unit: Unit) -> Order:
         order = emitter.order(operand.value)
         if order is not None and len(order) == rank:
             return order
-    return plain(rank)
+    return canonical(rank)
 
 
 def aligned(emitter: Emitter, operand: Operand, order: Order) -> Tensor:
@@ -37,7 +37,7 @@ def aligned(emitter: Emitter, operand: Operand, order: Order) -> Tensor:
     rank, shape = len(order), shape_of(operand)
     if len(shape) == rank:
         return emitter.codes(operand, order)
-    codes = emitter.codes(operand, plain(len(shape)))
+    codes = emitter.codes(operand, canonical(len(shape)))
     return emitter.transpose(emitter.reshape(codes, ((1,) * (rank - len(shape)) + shape)), order)
 
 

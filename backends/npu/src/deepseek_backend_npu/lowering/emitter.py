@@ -10,24 +10,15 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from deepseek_backend_npu.lowering.numbers import clamp_bytes, multiplier, tosa_dtype
-from deepseek_backend_npu.lowering.program import Border, HostStep, Lowered, Order
+from deepseek_backend_npu.lowering.program import Border, HostStep, Lowered
 from deepseek_backend_npu.tosa import DType, Graph, Op, Rounding, Tensor
 from deepseek_core import Operand, QParams
 from deepseek_core.errors import BackendError
+from deepseek_core.lowering import Order, canonical, shape_of
 
-__all__ = ["Emitter", "channels_last", "plain"]
+__all__ = ["Emitter"]
 
 _WIDE = DType.INT32
-
-
-def plain(rank: int) -> Order:
-    """ONNX's own order of axes."""
-    return tuple(range(rank))
-
-
-def channels_last(rank: int) -> Order:
-    """Samples, spatial axes, channels: what windowed operators ask for."""
-    return (0, *range(2, rank), 1) if rank > 2 else plain(rank)
 
 
 class Emitter:
@@ -66,7 +57,7 @@ class Emitter:
         """
         value = operand.value
         rank = len(shape_of(operand))
-        wanted = order or self.order(value) or plain(rank)
+        wanted = order or self.order(value) or canonical(rank)
         known = self._tensors.setdefault(value, {})
         if wanted not in known:
             if known:
@@ -183,15 +174,3 @@ class Emitter:
     def widen(self, x: Tensor, zero: int) -> Tensor:
         """int32 differences to the zero point."""
         return self.rescale(x, _WIDE, [1.0], zero, 0)
-
-
-def shape_of(operand: Operand) -> tuple[int, ...]:
-    """A shape that is known.
-
-    Raises:
-        BackendError: it is not.
-    """
-    shape = operand.shape
-    if shape is None or any(size is None for size in shape):
-        raise BackendError(f"the shape of '{operand.value.name}' is not fixed", fix="fix the shapes of the inputs")
-    return tuple(int(size or 0) for size in shape)

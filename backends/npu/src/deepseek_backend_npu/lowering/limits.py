@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deepseek_backend_npu.lowering.emitter import shape_of
 from deepseek_backend_npu.lowering.pooling import pool_problem
 from deepseek_backend_npu.lowering.resize import resize_problem
 from deepseek_backend_npu.lowering.softmax import softmax_problem
@@ -12,6 +11,7 @@ from deepseek_backend_npu.lowering.tables import LOWERINGS as FUNCTIONS
 from deepseek_backend_npu.lowering.wide import wide_problem
 from deepseek_backend_npu.lowering.windows import window_of
 from deepseek_core import DType, Operand, Role, Unit
+from deepseek_core.lowering import shape_of
 
 __all__ = ["problem"]
 

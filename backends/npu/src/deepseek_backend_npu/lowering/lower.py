@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from deepseek_backend_npu.lowering import convolution, elementwise, matrix, moves, pooling, resize, softmax, tables
 from deepseek_backend_npu.lowering.conversion import Conversions
-from deepseek_backend_npu.lowering.emitter import Emitter, shape_of
+from deepseek_backend_npu.lowering.emitter import Emitter
 from deepseek_backend_npu.lowering.limits import problem
 from deepseek_backend_npu.lowering.program import Lowered
 from deepseek_backend_npu.tosa import Graph
 from deepseek_core import QuantizedModel, TensorInfo, Unit
 from deepseek_core.errors import BackendError
+from deepseek_core.lowering import shape_of
 
 __all__ = ["LOWERINGS", "lower"]
 

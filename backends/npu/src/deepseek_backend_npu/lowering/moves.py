@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from deepseek_backend_npu.lowering.convolution import convolve
 from deepseek_backend_npu.lowering.elementwise import aligned, to_output, working_order
-from deepseek_backend_npu.lowering.emitter import Emitter, plain, shape_of
+from deepseek_backend_npu.lowering.emitter import Emitter
 from deepseek_backend_npu.lowering.numbers import constant, qparams_for
 from deepseek_backend_npu.lowering.windows import Window
 from deepseek_backend_npu.tosa import Tensor
 from deepseek_core import Role, Unit
+from deepseek_core.lowering import canonical, shape_of
 
 __all__ = ["LOWERINGS"]
 
@@ -25,14 +26,14 @@ _POINT = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
 def _reshape(unit: Unit, emitter: Emitter) -> None:
     (x,), y = unit.operands(Role.DATA), unit.outputs[0]
     shape = shape_of(y)
-    codes = emitter.codes(x, plain(len(shape_of(x))))
-    emitter.define(y.value, emitter.reshape(codes, shape), plain(len(shape)))
+    codes = emitter.codes(x, canonical(len(shape_of(x))))
+    emitter.define(y.value, emitter.reshape(codes, shape), canonical(len(shape)))
 
 
 def _identity(unit: Unit, emitter: Emitter) -> None:
     (x,), y = unit.operands(Role.DATA), unit.outputs[0]
     codes = emitter.codes(x)
-    emitter.define(y.value, codes, emitter.order(x.value) or plain(len(codes.shape)))
+    emitter.define(y.value, codes, emitter.order(x.value) or canonical(len(codes.shape)))
 
 
 def _transpose(unit: Unit, emitter: Emitter) -> None:
@@ -41,7 +42,7 @@ def _transpose(unit: Unit, emitter: Emitter) -> None:
     rank = len(shape_of(x))
     axes = tuple(unit.node.attributes.get_ints("perm", ())) or tuple(reversed(range(rank)))
     codes = emitter.codes(x)
-    order = emitter.order(x.value) or plain(rank)
+    order = emitter.order(x.value) or canonical(rank)
     emitter.define(y.value, codes, tuple(axes.index(axis) for axis in order))
 
 
@@ -56,7 +57,7 @@ def _split(unit: Unit, emitter: Emitter) -> None:
     (x,) = unit.operands(Role.DATA)
     shape = shape_of(x)
     codes = emitter.codes(x)
-    order = emitter.order(x.value) or plain(len(shape))
+    order = emitter.order(x.value) or canonical(len(shape))
     place = order.index(unit.node.attributes.get_int("axis", 0) % len(shape))
     start = 0
     for y in unit.outputs:
@@ -69,7 +70,7 @@ def _slice(unit: Unit, emitter: Emitter) -> None:
     (x,), y = unit.operands(Role.DATA), unit.outputs[0]
     shape = shape_of(x)
     codes = emitter.codes(x)
-    order = emitter.order(x.value) or plain(len(shape))
+    order = emitter.order(x.value) or canonical(len(shape))
     for axis, picked in _ranges(unit, shape).items():
         codes = _pick(emitter, codes, order.index(axis), np.arange(shape[axis])[picked])
     emitter.define(y.value, codes, order)
@@ -96,9 +97,9 @@ def _gather(unit: Unit, emitter: Emitter) -> None:
     axis = unit.node.attributes.get_int("axis", 0) % len(shape)
     if indices is None:
         indices = np.zeros(0, np.int64)
-    codes = emitter.codes(x, plain(len(shape)))
+    codes = emitter.codes(x, canonical(len(shape)))
     picked = _pick(emitter, codes, axis, indices.reshape(-1) % shape[axis])
-    emitter.define(y.value, emitter.reshape(picked, shape_of(y)), plain(len(shape_of(y))))
+    emitter.define(y.value, emitter.reshape(picked, shape_of(y)), canonical(len(shape_of(y))))
 
 
 def _pick(emitter: Emitter, x: Tensor, axis: int, indices: NDArray[Any]) -> Tensor:
@@ -139,7 +140,7 @@ def _pad(unit: Unit, emitter: Emitter) -> None:
     for place, front, behind in zip(places, *np.split(pads if pads is not None else np.zeros(0), 2), strict=True):
         amounts[place] = (int(front), int(behind))
     codes = emitter.codes(x)
-    order = emitter.order(x.value) or plain(rank)
+    order = emitter.order(x.value) or canonical(rank)
     start = [max(-amounts[axis][0], 0) for axis in order]
     size = [shape[axis] + min(amounts[axis][0], 0) + min(amounts[axis][1], 0) for axis in order]
     codes = to_output(emitter, x, emitter.slice(codes, start, size), y)

@@ -6,23 +6,21 @@ import math
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from deepseek_backend_npu.tosa import DType
 from deepseek_core import DType as ElementType
 from deepseek_core import Operand, QParams, Role, Unit
 from deepseek_core.errors import BackendError
+from deepseek_core.lowering import clip_bounds, constant_of
 
 __all__ = [
     "bias_codes",
     "bounds",
     "clamp_bytes",
-    "codes_of",
     "constant",
     "factors",
     "multiplier",
-    "number",
     "qparams_for",
     "scale_zero",
     "tosa_dtype",
@@ -91,49 +89,21 @@ def factors(x: Operand, weight: Operand, y: Operand) -> NDArray[np.float32]:
 
 def bounds(unit: Unit, y: Operand) -> tuple[int, int]:
     """Lowest and highest code that the activation behind a unit leaves: the codes of its bounds."""
-    scheme = qparams_for(y).scheme
-    low, high = int(scheme.qmin), int(scheme.qmax)
-    node = unit.activation
-    if node is None:
-        return low, high
-    ends = (0.0, None) if node.op_type == "Relu" else tuple(number(node, position) for position in (1, 2))
-    codes = [None if end is None else int(qparams_for(y).quantize(np.array(end, np.float32))) for end in ends]
-    return low if codes[0] is None else codes[0], high if codes[1] is None else codes[1]
-
-
-def number(node: ir.Node, position: int) -> float | None:
-    """A constant scalar input; None where it is left out."""
-    value = node.inputs[position] if position < len(node.inputs) else None
-    if value is None:
-        return None
-    if value.const_value is None:
-        raise BackendError(f"a bound of '{node.name}' is not constant", fix="place it on another target")
-    return float(value.const_value.numpy().reshape(-1)[0])
+    ends = (-np.inf, np.inf) if unit.activation is None else clip_bounds(unit.activation)
+    low, high = (int(qparams_for(y).quantize(np.array(end, np.float32))) for end in ends)
+    return low, high
 
 
 def constant(unit: Unit, position: int) -> NDArray[Any] | None:
     """A constant input of the compute node; None where it is left out."""
     operand = unit.inputs[position] if position < len(unit.inputs) else None
-    if operand is None:
-        return None
-    tensor = operand.value.const_value
-    if tensor is None:
-        raise BackendError(f"'{operand.value.name}' is not constant", fix=f"place '{unit.name}' on another target")
-    return tensor.numpy()
-
-
-def codes_of(operand: Operand) -> NDArray[Any]:
-    """Codes of a constant operand."""
-    tensor = operand.value.const_value
-    if tensor is None:
-        raise BackendError(f"'{operand.value.name}' is not constant", fix="place its unit on another target")
-    return tensor.numpy()
+    return None if operand is None else constant_of(operand.value)
 
 
 def bias_codes(unit: Unit, channels: int) -> NDArray[np.int64]:
     """int32 biases, zeros where there are none."""
     for operand in unit.operands(Role.BIAS):
-        return np.broadcast_to(codes_of(operand).astype(np.int64).reshape(-1), (channels,))
+        return np.broadcast_to(constant_of(operand.value).astype(np.int64).reshape(-1), (channels,))
     return np.zeros(channels, np.int64)
 
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from deepseek_backend_npu.lowering.convolution import convolve, finish
 from deepseek_backend_npu.lowering.elementwise import to_output
-from deepseek_backend_npu.lowering.emitter import Emitter, channels_last, plain, shape_of
-from deepseek_backend_npu.lowering.numbers import bounds, constant, scale_zero
+from deepseek_backend_npu.lowering.emitter import Emitter
+from deepseek_backend_npu.lowering.numbers import bounds, scale_zero
 from deepseek_backend_npu.lowering.windows import Window, as_image, exact_input, window_of
 from deepseek_backend_npu.tosa import DType, Op, Tensor
 from deepseek_core import Role, Unit
+from deepseek_core.lowering import canonical, channels_last, reduced_axes, shape_of
 
 __all__ = ["LOWERINGS", "pool_problem"]
 
@@ -121,8 +122,8 @@ def _global_max(unit: Unit, emitter: Emitter) -> None:
 def _reduce_mean(unit: Unit, emitter: Emitter) -> None:
     (x,), y = unit.operands(Role.DATA), unit.outputs[0]
     shape = shape_of(x)
-    axes = _axes(unit, len(shape))
-    order = emitter.order(x.value) or plain(len(shape))
+    axes = reduced_axes(unit.node, len(shape))
+    order = emitter.order(x.value) or canonical(len(shape))
     codes = emitter.codes(x, order)
     if len(shape) == 4 and order == channels_last(4) and axes == (2, 3) and max(shape[2:]) <= _LARGEST_WINDOW:
         total = _window_sum(emitter, codes, _whole(shape[2], shape[3]), scale_zero(x)[1])
@@ -137,13 +138,6 @@ def _reduce_mean(unit: Unit, emitter: Emitter) -> None:
     left = [axis for axis in order if axis not in axes]
     kept = tuple(sorted(left).index(axis) for axis in left)
     emitter.define(y.value, emitter.reshape(result, [shape[axis] for axis in left]), kept)
-
-
-def _axes(unit: Unit, rank: int) -> tuple[int, ...]:
-    given = constant(unit, 1)
-    if given is None:
-        given = np.array(unit.node.attributes.get_ints("axes", ()))
-    return tuple(sorted(int(axis) % rank for axis in given.reshape(-1))) or tuple(range(rank))
 
 
 def _reduced(emitter: Emitter, x: Tensor, op: Op, axes: tuple[int, ...]) -> Tensor:

@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 
 from deepseek_backend_npu.tosa import DType, Graph
 from deepseek_core import QParams, TensorInfo
+from deepseek_core.lowering import Order
 
-__all__ = ["Border", "HostStep", "Lowered", "Order"]
-
-Order = tuple[int, ...]
-"""Axis of the ONNX tensor that each axis of the NPU's tensor holds: (0, 2, 3, 1) for NHWC."""
+__all__ = ["Border", "HostStep", "Lowered"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from deepseek_backend_npu.lowering.convolution import convolve, finish
 from deepseek_backend_npu.lowering.elementwise import to_output
-from deepseek_backend_npu.lowering.emitter import Emitter, channels_last, shape_of
+from deepseek_backend_npu.lowering.emitter import Emitter
 from deepseek_backend_npu.lowering.numbers import constant, scale_zero
 from deepseek_backend_npu.lowering.windows import Window, as_image
 from deepseek_backend_npu.tosa import Tensor
 from deepseek_core import Role, Unit
+from deepseek_core.lowering import channels_last, shape_of
 
 __all__ = ["LOWERINGS", "interleave", "resize_problem"]
 

@@ -13,11 +13,11 @@ from math import prod
 
 import numpy as np
 
-from deepseek_backend_npu.lowering.emitter import Emitter, plain, shape_of
+from deepseek_backend_npu.lowering.emitter import Emitter
 from deepseek_backend_npu.lowering.numbers import scale_zero
-from deepseek_backend_npu.lowering.program import Order
 from deepseek_backend_npu.tosa import DType, Op, Tensor
 from deepseek_core import Role, Unit
+from deepseek_core.lowering import Order, canonical, shape_of
 
 __all__ = ["LOWERINGS", "softmax_problem"]
 
@@ -42,7 +42,7 @@ def _axis(unit: Unit) -> int:
 
 def _softmax(unit: Unit, emitter: Emitter) -> None:
     (x,), y = unit.operands(Role.DATA), unit.outputs[0]
-    order = _axis_last(emitter.order(x.value) or plain(len(shape_of(x))), _axis(unit))
+    order = _axis_last(emitter.order(x.value) or canonical(len(shape_of(x))), _axis(unit))
     codes = emitter.codes(x, order)
     rows = emitter.reshape(codes, (1, prod(codes.shape[:-1]), 1, codes.shape[-1]))
     bits = min(_MOST_BITS, _SUM_BITS - math.ceil(math.log2(rows.shape[-1])))

@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_npu.lowering.emitter import Emitter
-from deepseek_backend_npu.lowering.functions import alpha_of, curve
 from deepseek_backend_npu.lowering.numbers import multiplier, qparams_for, scale_zero
 from deepseek_backend_npu.tosa import DType, Op, Tensor
 from deepseek_core import DType as ElementType
 from deepseek_core import Role, Unit
+from deepseek_core.lowering import UnaryFunction, clip_bounds
 
 __all__ = ["bounded", "hard_sigmoid", "hard_swish", "interpolated", "wide_problem"]
 
@@ -99,30 +98,26 @@ def interpolated(unit: Unit, emitter: Emitter, x: Tensor) -> Tensor:
 
 def _interpolation(unit: Unit) -> Interpolation | None:
     (x,), y = unit.operands(Role.DATA), unit.outputs[0]
-    return _planned(unit.op, alpha_of(unit), float(scale_zero(x)[0]), float(scale_zero(y)[0]))
+    return _planned(UnaryFunction.of(unit.node), float(scale_zero(x)[0]), float(scale_zero(y)[0]))
 
 
 @functools.lru_cache(maxsize=1024)
-def _planned(op: str, alpha: float, scale: float, step: float) -> Interpolation | None:
+def _planned(function: UnaryFunction, scale: float, step: float) -> Interpolation | None:
     """The least work that is exact enough; None where none is."""
-    function = curve(op, alpha)
-    with np.errstate(all="ignore"):
-        real = function(_CODES.astype(np.float32) * np.float32(scale)).astype(np.float32)
-        wanted = np.clip(np.rint(real / np.float32(step)), _LOWEST, _HIGHEST).astype(np.int64)
-        for plan in _plans(function, scale, step):
-            if int(np.abs(plan.results() - wanted).max()) <= _LARGEST_ERROR:
-                return plan
+    real = function(_CODES.astype(np.float32) * np.float32(scale))
+    wanted = np.clip(np.rint(real / np.float32(step)), _LOWEST, _HIGHEST).astype(np.int64)
+    for plan in _plans(function, scale, step):
+        if int(np.abs(plan.results() - wanted).max()) <= _LARGEST_ERROR:
+            return plan
     return None
 
 
-def _plans(
-    function: Callable[[NDArray[np.float32]], NDArray[Any]], scale: float, step: float
-) -> Iterator[Interpolation]:
+def _plans(function: UnaryFunction, scale: float, step: float) -> Iterator[Interpolation]:
     """One table, then two, from no spread to the most; points on the function first, then such that lines cross it."""
     places = _LOWEST + _STEP * np.arange(513)
     exact = []
     for spread in range(_MOST_SPREAD + 1):
-        real = np.asarray(function((places * scale / (1 << spread)).astype(np.float32)), np.float64) / step
+        real = function(places * scale / (1 << spread)) / step
         if np.isfinite(real).all():
             exact += [(spread, real), (spread, real - np.pad(np.diff(real, 2), 1, "edge") / 16)]
     for spread, codes in exact:
@@ -137,11 +132,13 @@ def _plans(
             yield Interpolation(spread, high, steps - (high << _LOW_BITS), unit)
 
 
-def bounded(unit: Unit, emitter: Emitter, x: Tensor, low: float, high: float) -> Tensor:
+def bounded(unit: Unit, emitter: Emitter, x: Tensor) -> Tensor:
     """Relu and Clip: codes of the output, cut to those of the bounds."""
     (operand,), y = unit.operands(Role.DATA), unit.outputs[0]
     codes = emitter.rescale(x, DType.INT16, [float(scale_zero(operand)[0] / scale_zero(y)[0])], 0, 0)
-    return emitter.clamp(codes, *(int(qparams_for(y).quantize(np.array(end, np.float32))) for end in (low, high)))
+    return emitter.clamp(
+        codes, *(int(qparams_for(y).quantize(np.array(end, np.float32))) for end in clip_bounds(unit.node))
+    )
 
 
 def hard_sigmoid(unit: Unit, emitter: Emitter, x: Tensor) -> Tensor:

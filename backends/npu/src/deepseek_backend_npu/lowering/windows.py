@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deepseek_backend_npu.lowering.emitter import Emitter
 from deepseek_backend_npu.tosa import Tensor
 from deepseek_core import Unit
+from deepseek_core.lowering import Axis, shape_of, transposed_axes, window_axes
 
 __all__ = ["Window", "as_image", "exact_input", "spread_kernel", "window_of"]
 
@@ -82,30 +83,20 @@ class Window:
 
 def window_of(unit: Unit, kernel: tuple[int, ...], size: tuple[int, ...]) -> Window:
     """The window of a node with `kernel`, over spatial axes of `size`."""
-    attributes, n = unit.node.attributes, len(kernel)
-    strides = tuple(attributes.get_ints("strides", ())) or (1,) * n
-    dilations = tuple(attributes.get_ints("dilations", ())) or (1,) * n
-    flat = tuple(attributes.get_ints("pads", ())) or (0,) * (2 * n)
-    pads = list(zip(flat[:n], flat[n:], strict=True))
-    mode = attributes.get_string("auto_pad", "NOTSET")
-    if mode in ("SAME_UPPER", "SAME_LOWER"):
-        pads = [_same(*axis, mode) for axis in zip(size, kernel, strides, dilations, strict=True)]
-    elif mode == "VALID":
-        pads = [(0, 0)] * n
-    if n == 1:
-        kernel, strides, dilations, pads = (1, *kernel), (1, *strides), (1, *dilations), [(0, 0), *pads]
-    ceil = bool(attributes.get_int("ceil_mode", 0))
-    return Window(_pair(kernel), _pair(strides), _pair(dilations), (pads[0], pads[1]), ceil)
-
-
-def _pair(values: tuple[int, ...]) -> tuple[int, int]:
-    return int(values[0]), int(values[1])
-
-
-def _same(size: int, kernel: int, stride: int, dilation: int, mode: str) -> tuple[int, int]:
-    total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
-    small, large = total // 2, total - total // 2
-    return (small, large) if mode == "SAME_UPPER" else (large, small)
+    result = shape_of(unit.outputs[0])[2:]
+    found = (
+        transposed_axes(unit.node, result, size, kernel)
+        if unit.op == "ConvTranspose"
+        else window_axes(unit.node, size, result, kernel)
+    )
+    down, across = (Axis(1, 1), *found)[-2:]
+    return Window(
+        (down.kernel, across.kernel),
+        (down.stride, across.stride),
+        (down.dilation, across.dilation),
+        ((down.begin, down.end), (across.begin, across.end)),
+        bool(unit.node.attributes.get_int("ceil_mode", 0)),
+    )
 
 
 def spread_kernel(kernels: NDArray[Any], window: Window) -> NDArray[Any]:
