@@ -32,7 +32,7 @@ from deepseek_backend_arm.lowering.weights import pack_codes, pack_nibbles, pack
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_backend_arm.plan.program import Memory
 from deepseek_core import DType, Granularity, Operand, Unit
-from deepseek_core.lowering import Axis, canonical, constant_of, shape_of
+from deepseek_core.lowering import Axis, canonical, constant_of, shape_of, stretched
 
 __all__ = ["LOWERINGS", "multiplied", "packed_right"]
 
@@ -135,11 +135,8 @@ def _repeated(emitter: Emitter, side: Tensor, lead: tuple[int, ...]) -> Tensor:
     if side.shape[:-2] == lead:
         return side
     shape = (*lead, *side.shape[-2:])
-    own = (1,) * (len(shape) - len(side.shape)) + side.shape
-    strides = (0,) * (len(shape) - len(side.shape)) + side.strides
-    walked = [0 if size == 1 else stride for size, stride in zip(own, strides, strict=True)]
     result = emitter.new(side.dtype, shape)
-    emitter.move(side, result, shape, walked, result.strides)
+    emitter.move(side, result, shape, stretched(side.shape, side.strides, len(shape)), result.strides)
     return result
 
 

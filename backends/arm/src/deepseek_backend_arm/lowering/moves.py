@@ -15,7 +15,7 @@ from deepseek_backend_arm.lowering.emitter import Emitter
 from deepseek_backend_arm.lowering.piece import Lowering, Piece
 from deepseek_backend_arm.lowering.tensor import SIZES, Tensor
 from deepseek_core import Role, Unit
-from deepseek_core.lowering import canonical, constant_of, shape_of, strides_of
+from deepseek_core.lowering import canonical, constant_of, shape_of, stretched, strides_of
 
 __all__ = ["LOWERINGS", "filled", "move_problem", "taken"]
 
@@ -175,11 +175,9 @@ def _trilu(piece: Piece) -> Sequence[Tensor]:
 
 def _expand(piece: Piece) -> Sequence[Tensor]:
     source, shape = piece.x, piece.shapes[0]
-    missing = len(shape) - len(source.shape)
-    own = zip(source.shape, source.strides, strict=True)
-    strides = (*(0 for _ in range(missing)), *(0 if size == 1 else stride for size, stride in own))
     result = piece.emitter.new(source.dtype, shape)
     if result.count:
+        strides = stretched(source.shape, source.strides, len(shape))
         piece.emitter.move(source, result, shape, strides, result.strides)
     return [result]
 

@@ -83,13 +83,12 @@ class Window:
 
 def window_of(unit: Unit, kernel: tuple[int, ...], size: tuple[int, ...]) -> Window:
     """The window of a node with `kernel`, over spatial axes of `size`."""
-    result = shape_of(unit.outputs[0])[2:]
-    found = (
-        transposed_axes(unit.node, result, size, kernel)
-        if unit.op == "ConvTranspose"
-        else window_axes(unit.node, size, result, kernel)
-    )
-    down, across = (Axis(1, 1), *found)[-2:]
+    output = shape_of(unit.outputs[0])[2:]
+    if unit.op == "ConvTranspose":
+        axes = transposed_axes(unit.node, output, size, kernel)
+    else:
+        axes = window_axes(unit.node, size, output, kernel)
+    down, across = (Axis(1, 1), *axes)[-2:]
     return Window(
         (down.kernel, across.kernel),
         (down.stride, across.stride),

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deepseek_backend_rocm.lowering.emitter import Emitter, constant_of, qparams_for
+from deepseek_backend_rocm.lowering.emitter import Emitter, qparams_for
 from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_core import Operand, QParams, Unit
+from deepseek_core.lowering import clip_bounds, code_table
 
 __all__ = [
-    "CODES",
     "activation_bounds",
     "bounds",
-    "clip_bounds",
     "is_real",
-    "scalar",
     "scale_and_zero",
     "through",
     "translated",
 ]
-
-CODES = np.arange(256, dtype=np.uint8).view(np.int8)
-"""Every code, in the order of its byte."""
 
 
 def scale_and_zero(operand: Operand) -> tuple[float, int]:
@@ -37,7 +31,7 @@ def bounds(unit: Unit) -> tuple[int, int]:
     qparams = qparams_for(unit.outputs[0])
     if unit.activation is None:
         return -128, 127
-    low, high = (0.0, np.inf) if unit.activation.op_type == "Relu" else clip_bounds(unit.activation)
+    low, high = clip_bounds(unit.activation)
     first, last = (int(qparams.quantize(np.asarray(bound, np.float32))) for bound in (min(low, high), high))
     return first, last
 
@@ -51,24 +45,8 @@ def activation_bounds(unit: Unit) -> dict[str, float]:
     """Real numbers that the fused activation lets through."""
     low, high = -np.inf, np.inf
     if unit.activation is not None:
-        low, high = (0.0, np.inf) if unit.activation.op_type == "Relu" else clip_bounds(unit.activation)
+        low, high = clip_bounds(unit.activation)
     return {"real_low": low, "real_high": high}
-
-
-def clip_bounds(node: ir.Node) -> tuple[float, float]:
-    """Bounds of a Clip, from its constant inputs or its attributes."""
-    low, high = scalar(node, 1), scalar(node, 2)
-    low = node.attributes.get_float("min", -np.inf) if low is None else low
-    high = node.attributes.get_float("max", np.inf) if high is None else high
-    assert low is not None
-    assert high is not None
-    return low, high
-
-
-def scalar(node: ir.Node, position: int) -> float | None:
-    """A constant input of one element; None where it is left out."""
-    value = node.inputs[position] if position < len(node.inputs) else None
-    return None if value is None else float(constant_of(value).reshape(-1)[0])
 
 
 def through(emitter: Emitter, tensor: Tensor, table: NDArray[np.int8]) -> Tensor:
@@ -82,4 +60,4 @@ def translated(emitter: Emitter, tensor: Tensor, source: QParams, target: QParam
     """The same real numbers in other codes."""
     if (source.scale, source.zero_point) == (target.scale, target.zero_point):
         return tensor
-    return through(emitter, tensor, target.quantize(source.dequantize(CODES)))
+    return through(emitter, tensor, code_table(source, target))

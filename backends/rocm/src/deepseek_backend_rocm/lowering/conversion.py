@@ -7,10 +7,11 @@ from math import prod
 import numpy as np
 
 from deepseek_backend_rocm.lowering.emitter import Emitter
-from deepseek_backend_rocm.lowering.tensor import Tensor, canonical
+from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_core import Granularity, QParams, Role, Unit
 from deepseek_core.errors import BackendError
 from deepseek_core.ir import qparams_of
+from deepseek_core.lowering import canonical
 
 __all__ = ["LOWERINGS", "conversion_problem", "dequantized", "quantized"]
 

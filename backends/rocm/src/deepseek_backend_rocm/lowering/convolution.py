@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from deepseek_backend_rocm.lowering.borders import Borders
 from deepseek_backend_rocm.lowering.codes import activation_bounds, bounds, is_real, scale_and_zero
-from deepseek_backend_rocm.lowering.emitter import Emitter, constant_of, shape_of
-from deepseek_backend_rocm.lowering.tensor import Tensor, channels_last
+from deepseek_backend_rocm.lowering.emitter import Emitter
+from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_backend_rocm.lowering.weights import bias_of, factors, padded_depth, rows
 from deepseek_backend_rocm.lowering.windows import Window, window_of
 from deepseek_core import Role, Unit
+from deepseek_core.lowering import channels_last, constant_of, shape_of
 
 __all__ = ["LOWERINGS", "NO_ADDEND", "POINT", "TABLE", "TAPS", "conv_problem", "conv_window", "ends", "product"]
 

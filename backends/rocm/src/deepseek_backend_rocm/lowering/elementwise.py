@@ -8,12 +8,13 @@ import numpy as np
 
 from deepseek_backend_rocm.capabilities import BINARY
 from deepseek_backend_rocm.lowering.codes import bounds, scale_and_zero, translated
-from deepseek_backend_rocm.lowering.emitter import Emitter, loops, qparams_for, shape_of
-from deepseek_backend_rocm.lowering.tensor import Order, Tensor, canonical
+from deepseek_backend_rocm.lowering.emitter import Emitter, loops, qparams_for
+from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_backend_rocm.plan.steps import Step
 from deepseek_core import Operand, Role, Unit
+from deepseek_core.lowering import broadcast, shape_of
 
-__all__ = ["LOWERINGS", "broadcast", "broadcast_real"]
+__all__ = ["LOWERINGS", "broadcast_codes", "broadcast_real"]
 
 
 def _binary(unit: Unit, emitter: Emitter) -> None:
@@ -29,7 +30,7 @@ def _binary(unit: Unit, emitter: Emitter) -> None:
         scale, zero = scale_and_zero(operand)
         numbers[f"{name}_scale"], numbers["zero" if name == "y" else f"{name}_zero"] = scale, zero
     sides = emitter.tensor(a.value), emitter.tensor(b.value)
-    emitter.define(y.value, broadcast(emitter, unit.op, sides, shape_of(y), numbers))
+    emitter.define(y.value, broadcast_codes(emitter, unit.op, sides, shape_of(y), numbers))
 
 
 def _of_many(unit: Unit, emitter: Emitter) -> None:
@@ -44,25 +45,25 @@ def _of_many(unit: Unit, emitter: Emitter) -> None:
     first, *rest = (translated(emitter, emitter.tensor(o.value), qparams_for(o), qparams_for(y)) for o in operands)
     for piece in rest:
         shape = np.broadcast_shapes(first.shape, piece.shape)
-        first = broadcast(emitter, unit.op, (first, piece), shape, numbers)
+        first = broadcast_codes(emitter, unit.op, (first, piece), shape, numbers)
     emitter.define(y.value, first)
 
 
-def broadcast(
+def broadcast_codes(
     emitter: Emitter, op: str, sides: tuple[Tensor, Tensor], shape: Sequence[int], numbers: Mapping[str, int | float]
 ) -> Tensor:
     """Emit an op of two tensors of codes; the result has the order of the one with all elements."""
-    return _broadcast(emitter, "binary", op, sides, (shape, numbers))
+    return _emitted(emitter, "binary", op, sides, (shape, numbers))
 
 
 def broadcast_real(
     emitter: Emitter, op: str, sides: tuple[Tensor, Tensor], shape: Sequence[int], numbers: Mapping[str, int | float]
 ) -> Tensor:
     """The same of real numbers."""
-    return _broadcast(emitter, "binary_real", op, sides, (shape, numbers))
+    return _emitted(emitter, "binary_real", op, sides, (shape, numbers))
 
 
-def _broadcast(
+def _emitted(
     emitter: Emitter,
     kernel: str,
     op: str,
@@ -70,31 +71,12 @@ def _broadcast(
     result_of: tuple[Sequence[int], Mapping[str, int | float]],
 ) -> Tensor:
     shape, numbers = result_of
-    order = _order(sides, shape)
-    a, b = (emitter.ordered(side, _own_order(order, len(side.shape), len(shape))) for side in sides)
+    order, (a, b), (dims, first, second) = broadcast(sides, shape, emitter.ordered)
     result = emitter.new(a.dtype, shape, order)
-    strides = [_stretched(side, len(shape)) for side in (a, b)]
-    first, second = ([row[i] for i in order] for row in strides)
-    values, rank = loops([shape[i] for i in order], a=first, b=second)
+    values, rank = loops(dims, a=first, b=second)
     constants: dict[str, int | bool | str] = {"OP": op, "RANK": rank}
     emitter.emit(kernel, {"a": a, "b": b, "y": result}, {**numbers, **values}, constants=constants)
     return result
-
-
-def _order(sides: Sequence[Tensor], shape: Sequence[int]) -> Order:
-    whole = [side for side in sides if side.shape == tuple(shape)]
-    return whole[0].order if whole else canonical(len(shape))
-
-
-def _own_order(order: Order, rank: int, of: int) -> Order:
-    """The axes of a tensor of lower rank in the order of the result's: they are its last ones."""
-    return tuple(axis - (of - rank) for axis in order if axis >= of - rank)
-
-
-def _stretched(tensor: Tensor, rank: int) -> tuple[int, ...]:
-    """Strides by axis of the result; an axis that repeats does not advance."""
-    own = (0 if size == 1 else stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
-    return (*(0 for _ in range(rank - len(tensor.shape))), *own)
 
 
 def _taken_along(unit: Unit, emitter: Emitter) -> bool:

@@ -10,13 +10,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deepseek_backend_rocm.lowering.tensor import Order, Tensor, canonical, collapse
+from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_backend_rocm.plan.steps import Buffer, Constants, Memory, Place, Step
 from deepseek_backend_rocm.program import SIZES
 from deepseek_core import Operand, QParams, Unit
 from deepseek_core.errors import BackendError
+from deepseek_core.lowering import Order, canonical, collapse, constant_of
 
-__all__ = ["AXES", "Emitter", "constant_of", "loops", "qparams_for", "shape_of"]
+__all__ = ["AXES", "Emitter", "loops", "qparams_for"]
 
 AXES = 6
 """Axes that kernels walk, once neighbours that every side walks in one go are one."""
@@ -171,27 +172,11 @@ def loops(dims: Sequence[int], **strides: Sequence[int]) -> tuple[dict[str, int]
     return values, rank
 
 
-def shape_of(operand: Operand) -> tuple[int, ...]:
-    """The operand's shape, all sizes known: the capability table asks for that."""
-    shape = operand.shape
-    if shape is None or any(size is None for size in shape):
-        raise BackendError(f"the shape of '{operand.value.name}' is not known", fix="fix the shapes of the inputs")
-    return tuple(size for size in shape if size is not None)
-
-
 def qparams_for(operand: Operand) -> QParams:
     """Scale and zero point of a quantized operand."""
     if operand.qparams is None:
         raise BackendError(f"'{operand.real.name}' is not quantized", fix="quantize the model for this target")
     return operand.qparams
-
-
-def constant_of(value: ir.Value | None) -> NDArray[Any]:
-    """The array of a constant."""
-    if value is None or value.const_value is None:
-        name = "an input" if value is None else f"'{value.name}'"
-        raise BackendError(f"{name} is not constant", fix="place its unit on another target")
-    return np.asarray(value.const_value.numpy())
 
 
 def _dtype(value: ir.Value) -> str:

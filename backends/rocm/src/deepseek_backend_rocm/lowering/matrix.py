@@ -9,10 +9,11 @@ import numpy as np
 
 from deepseek_backend_rocm.lowering.codes import is_real, scale_and_zero
 from deepseek_backend_rocm.lowering.convolution import ELEMENT, POINT, ends, product
-from deepseek_backend_rocm.lowering.emitter import Emitter, constant_of, shape_of
-from deepseek_backend_rocm.lowering.tensor import Tensor, canonical, collapse
+from deepseek_backend_rocm.lowering.emitter import Emitter
+from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_backend_rocm.lowering.weights import bias_of, factors, padded_depth, rows
 from deepseek_core import Role, Unit
+from deepseek_core.lowering import canonical, collapse, constant_of, shape_of, stretched, strides_of
 
 __all__ = ["LOWERINGS", "batches", "matrix_problem", "readable"]
 
@@ -130,7 +131,7 @@ def batches(batch: tuple[int, ...], sides: Sequence[Tensor]) -> tuple[int | None
 
     The size is None where more than two axes remain.
     """
-    rows = [_batch_strides(tensor, len(batch)) for tensor in sides]
+    rows = [stretched(tensor.shape[:-2], tensor.strides[:-2], len(batch)) for tensor in sides]
     sizes, *strides = collapse(batch, *rows) if batch else ((1,), *((0,) for _ in rows))
     if len(sizes) > 2:
         return None, []
@@ -138,24 +139,10 @@ def batches(batch: tuple[int, ...], sides: Sequence[Tensor]) -> tuple[int | None
     return max(sizes[-1], 1), [(*missing, *row) for row in strides]
 
 
-def _batch_strides(tensor: Tensor, rank: int) -> tuple[int, ...]:
-    """Strides along the batch axes of the result; an axis that repeats does not advance."""
-    shape, strides = tensor.shape[:-2], tensor.strides[:-2]
-    own = (0 if size == 1 else stride for size, stride in zip(shape, strides, strict=True))
-    return (*(0 for _ in range(rank - len(shape))), *own)
-
-
 def _batches(batch: tuple[int, ...], *sides: tuple[int, ...]) -> tuple[int, ...]:
     """Axes that remain of a batch when both sides lie in C order."""
-    rows = []
-    for shape in (batch, *sides):
-        full = (*(1,) * (len(batch) - len(shape)), *shape)
-        steps, step = [], 1
-        for size in reversed(full):
-            steps.append(0 if size == 1 else step)
-            step *= size
-        rows.append(tuple(reversed(steps)))
-    return collapse(batch, *rows)[0] if batch else ()
+    rows = (stretched(shape, strides_of(shape, canonical(len(shape))), len(batch)) for shape in sides)
+    return collapse(batch, strides_of(batch, canonical(len(batch))), *rows)[0] if batch else ()
 
 
 LOWERINGS = {"Gemm": _product, "MatMul": _product}

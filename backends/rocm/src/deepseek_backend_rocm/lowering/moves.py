@@ -8,11 +8,12 @@ from math import prod
 
 import numpy as np
 
-from deepseek_backend_rocm.lowering.codes import scalar, translated
-from deepseek_backend_rocm.lowering.emitter import Emitter, constant_of, qparams_for, shape_of
-from deepseek_backend_rocm.lowering.tensor import Tensor, canonical, strides_of
+from deepseek_backend_rocm.lowering.codes import translated
+from deepseek_backend_rocm.lowering.emitter import Emitter, qparams_for
+from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_backend_rocm.program import SIZES
 from deepseek_core import Role, Unit
+from deepseek_core.lowering import canonical, constant_of, scalar_of, shape_of, stretched, strides_of
 
 __all__ = ["LOWERINGS", "concatenated", "move_problem"]
 
@@ -143,12 +144,9 @@ def _taken(emitter: Emitter, source: Tensor, axis: int, indices: Tensor, result:
 def _expand(unit: Unit, emitter: Emitter) -> None:
     y, source = unit.outputs[0], _data(unit, emitter)
     shape = shape_of(y)
-    missing = len(shape) - len(source.shape)
-    own = zip(shape[missing:], source.shape, source.strides, strict=True)
-    strides = (*(0 for _ in range(missing)), *(0 if size == 1 else stride for _, size, stride in own))
     result = emitter.new(source.dtype, shape)
     if result.count:
-        emitter.move(source, result, shape, strides, result.strides)
+        emitter.move(source, result, shape, stretched(source.shape, source.strides, len(shape)), result.strides)
     emitter.define(y.value, result)
 
 
@@ -190,7 +188,7 @@ def _pad(unit: Unit, emitter: Emitter) -> None:
     given = node.inputs[3] if len(node.inputs) > 3 else None
     axes = range(rank) if given is None else [int(axis) % rank for axis in constant_of(given).reshape(-1)]
     begins = dict(zip(axes, pads[: len(pads) // 2], strict=True))
-    value = qparams_for(y).quantize(np.asarray(scalar(node, 2) or 0.0, np.float32))
+    value = qparams_for(y).quantize(np.asarray(scalar_of(node, 2) or 0.0, np.float32))
     result = emitter.new("int8", shape_of(y), source.order)
     emitter.emit("fill", {"y": result}, {"count": result.count, "value": int(value)})
     offset = sum(begin * result.strides[axis] for axis, begin in begins.items())

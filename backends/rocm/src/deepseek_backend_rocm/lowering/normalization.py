@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_rocm.lowering.codes import scale_and_zero
-from deepseek_backend_rocm.lowering.emitter import Emitter, constant_of, shape_of
-from deepseek_backend_rocm.lowering.tensor import canonical
+from deepseek_backend_rocm.lowering.emitter import Emitter
 from deepseek_core import Role, Unit
+from deepseek_core.lowering import canonical, constant_of, shape_of
 
 __all__ = ["LOWERINGS", "gains", "normalization_problem"]
 

@@ -7,12 +7,13 @@ from math import prod
 import numpy as np
 
 from deepseek_backend_rocm.lowering.codes import scale_and_zero, translated
-from deepseek_backend_rocm.lowering.emitter import Emitter, constant_of, qparams_for, shape_of
-from deepseek_backend_rocm.lowering.tensor import Tensor, canonical, channels_last
+from deepseek_backend_rocm.lowering.emitter import Emitter, qparams_for
+from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_backend_rocm.lowering.windows import Window, window_of
 from deepseek_core import Operand, Role, Unit
+from deepseek_core.lowering import canonical, channels_last, reduced_axes, shape_of
 
-__all__ = ["LOWERINGS", "pool_problem", "pool_window", "reduced_axes"]
+__all__ = ["LOWERINGS", "pool_problem", "pool_window"]
 
 
 def pool_window(unit: Unit) -> Window:
@@ -66,7 +67,8 @@ def _pooled(
 
 def _reduce_mean(unit: Unit, emitter: Emitter) -> None:
     (x,), y = unit.operands(Role.DATA), unit.outputs[0]
-    shape, axes = shape_of(x), reduced_axes(unit)
+    shape = shape_of(x)
+    axes = reduced_axes(unit.node, len(shape))
     source = emitter.tensor(x.value)
     spatial = tuple(range(2, len(shape)))
     if axes == spatial and len(shape) in (3, 4) and source.lies_as(channels_last(len(shape))):
@@ -83,17 +85,6 @@ def _reduce_mean(unit: Unit, emitter: Emitter) -> None:
         emitter.emit("mean", {"x": source, "y": result}, {**values, "x_scale": x_scale, "y_scale": scale})
     flat = emitter.ordered(result, canonical(len(shape)))
     emitter.define(y.value, Tensor("int8", shape_of(y), canonical(len(shape_of(y))), flat.memory))
-
-
-def reduced_axes(unit: Unit) -> tuple[int, ...]:
-    """Axes that a reduction sums over."""
-    node, rank = unit.node, len(shape_of(unit.operands(Role.DATA)[0]))
-    given = tuple(node.attributes.get_ints("axes", ()))
-    if len(node.inputs) > 1 and node.inputs[1] is not None:
-        given = tuple(int(axis) for axis in constant_of(node.inputs[1]).reshape(-1))
-    if not given and not node.attributes.get_int("noop_with_empty_axes", 0):
-        return tuple(range(rank))
-    return tuple(sorted(axis % rank for axis in given))
 
 
 LOWERINGS = {

@@ -9,15 +9,15 @@ import numpy as np
 
 from deepseek_backend_rocm.capabilities import REAL_BINARY, REAL_UNARY
 from deepseek_backend_rocm.lowering import moves
-from deepseek_backend_rocm.lowering.codes import activation_bounds, clip_bounds
+from deepseek_backend_rocm.lowering.codes import activation_bounds
 from deepseek_backend_rocm.lowering.conversion import dequantized, quantized
 from deepseek_backend_rocm.lowering.elementwise import broadcast_real
-from deepseek_backend_rocm.lowering.emitter import Emitter, constant_of, shape_of
+from deepseek_backend_rocm.lowering.emitter import Emitter
 from deepseek_backend_rocm.lowering.moves import concatenated
 from deepseek_backend_rocm.lowering.normalization import gains
-from deepseek_backend_rocm.lowering.pooling import reduced_axes
-from deepseek_backend_rocm.lowering.tensor import Tensor, canonical
+from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_core import Operand, Role, Unit
+from deepseek_core.lowering import canonical, clip_bounds, constant_of, reduced_axes, shape_of
 
 __all__ = ["LOWERINGS", "lower_mixed_move"]
 
@@ -88,7 +88,8 @@ def _layer_norm(unit: Unit, emitter: Emitter) -> None:
 
 
 def _reduce(unit: Unit, emitter: Emitter) -> None:
-    source, axes = _real(emitter, unit.operands(Role.DATA)[0]), reduced_axes(unit)
+    source = _real(emitter, unit.operands(Role.DATA)[0])
+    axes = reduced_axes(unit.node, len(source.shape))
     kept = tuple(axis for axis in range(len(source.shape)) if axis not in axes)
     source = emitter.ordered(source, (*kept, *axes))
     result = emitter.new("float32", shape_of(unit.outputs[0]))

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_rocm.lowering.codes import activation_bounds
-from deepseek_backend_rocm.lowering.emitter import Emitter, constant_of, qparams_for, shape_of
-from deepseek_backend_rocm.lowering.tensor import canonical
+from deepseek_backend_rocm.lowering.emitter import Emitter, qparams_for
 from deepseek_core import Granularity, Operand, QParams, Role, Unit
+from deepseek_core.lowering import canonical, constant_of, shape_of
 
 __all__ = ["is_weight_only", "lower_weight_only", "weight_only_problem"]
 

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_rocm.lowering.codes import is_real
-from deepseek_backend_rocm.lowering.emitter import constant_of, qparams_for
+from deepseek_backend_rocm.lowering.emitter import qparams_for
 from deepseek_core import Operand, Role, Unit
+from deepseek_core.lowering import constant_of
 
 __all__ = ["DEPTHS", "bias_of", "factors", "padded_depth", "rows"]
 

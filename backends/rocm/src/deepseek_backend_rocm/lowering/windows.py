@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import onnx_ir as ir
+
+from deepseek_core.lowering import Axis, window_axes
 
 __all__ = ["Window", "window_of"]
 
@@ -58,33 +60,5 @@ def window_of(node: ir.Node, size: Sequence[int], positions: Sequence[int], kern
         size, positions: spatial sizes of its input and output.
         kernel: of the weights, or as the attribute has it.
     """
-    rank = len(kernel)
-    strides = _list(node, "strides", rank)
-    dilations = _list(node, "dilations", rank)
-    mode = node.attributes.get_string("auto_pad", "NOTSET")
-    pads = tuple(node.attributes.get_ints("pads", ())) or (0,) * 2 * rank
-    begin, end = ((0,) * rank,) * 2 if mode == "VALID" else (pads[:rank], pads[rank:])
-    if mode in ("SAME_UPPER", "SAME_LOWER"):
-        rows = zip(positions, strides, kernel, dilations, size, strict=True)
-        totals = [max(0, (p - 1) * s + (k - 1) * d + 1 - n) for p, s, k, d, n in rows]
-        less, more = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
-        begin, end = (less, more) if mode == "SAME_UPPER" else (more, less)
-    return Window(
-        _pair(size, 1),
-        _pair(positions, 1),
-        _pair(kernel, 1),
-        _pair(strides, 1),
-        _pair(dilations, 1),
-        _pair(begin, 0),
-        _pair(end, 0),
-    )
-
-
-def _list(node: ir.Node, name: str, rank: int) -> tuple[int, ...]:
-    return tuple(node.attributes.get_ints(name, ())) or (1,) * rank
-
-
-def _pair(values: Sequence[int], first: int) -> tuple[int, int]:
-    """Two axes: those that are there, behind `first`."""
-    height, width = (*(first for _ in range(2 - len(values))), *values)
-    return int(height), int(width)
+    axes = (Axis(1, 1), *window_axes(node, size, positions, kernel))[-2:]
+    return Window(*zip(*map(astuple, axes), strict=True))
