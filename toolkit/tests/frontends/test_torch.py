@@ -144,6 +144,25 @@ def test_a_free_axis_beside_the_batch(transformer) -> None:
     assert call(network, torch.ones(3, 11, dtype=torch.int64)).shape == (3, 16)
 
 
+class FewKeys(nn.Module):
+    """Attention from many places to fewer ones, twice: torch leaves sizes of its products open."""
+
+    def forward(self, x):
+        for heads in (1, 2):
+            rows = x.reshape(x.shape[0], 16, heads, -1).transpose(1, 2)
+            few = rows[:, :, ::4]
+            x = nn.functional.scaled_dot_product_attention(rows, few, few).transpose(1, 2).flatten(2)
+        return x
+
+
+def test_sizes_that_nobody_knows_are_not_equal() -> None:
+    module, x = FewKeys(), torch.randn(3, 16, 8, generator=torch.Generator().manual_seed(0))
+    network = opened(module, x)
+    torch.testing.assert_close(call(network, x), module(x))
+    shapes = [value.shape for node in network.model.graph for value in node.outputs]
+    assert "None" not in {dim.value for shape in shapes if shape for dim in shape if not isinstance(dim, int)}
+
+
 class Flattening(nn.Module):
     """Whose batch cannot be free."""
 

@@ -82,13 +82,12 @@ def _values(graph: ir.Graph) -> Iterator[ir.Value]:
 def _rename_sizes(value: ir.Value, symbols: Mapping[str, str]) -> None:
     if value.shape is None or all(isinstance(size, int) for size in value.shape):
         return
-    value.shape = ir.Shape(
-        [size if isinstance(size, int) else _renamed(str(size.value), symbols) for size in value.shape]
-    )
+    value.shape = ir.Shape([size if isinstance(size, int) else _renamed(size.value, symbols) for size in value.shape])
 
 
-def _renamed(expression: str, symbols: Mapping[str, str]) -> str:
-    return re.sub(r"\b\w+\b", lambda found: symbols.get(found[0], found[0]), expression)
+def _renamed(expression: str | None, symbols: Mapping[str, str]) -> str | None:
+    """None, a size that nobody knows, stays so: two that bear one name would be equal."""
+    return expression and re.sub(r"\b\w+\b", lambda found: symbols.get(found[0], found[0]), expression)
 
 
 def _own_copy(value: ir.Value) -> None:
