@@ -174,7 +174,9 @@ def _checked(listing: Mapping[str, Any], body: bytes) -> Container:
         linked=linked,
         **numbers,
     )
-    if min(*numbers.values(), *objects, 0) < 0 or len(linked) != sum(objects) or 8 * container.packs + 4 * container.words > len(body):
+    if min(*numbers.values(), *objects) < 0 or len(linked) != sum(objects):
+        raise ValueError("its sizes contradict each other")
+    if 8 * container.packs + 4 * container.words > len(body):
         raise ValueError("its sizes contradict each other")
     for place in (*container.inputs, *container.outputs):
         if place.place < 0 or place.place + place.bytes > container.arena:

@@ -11,6 +11,8 @@ from deepseek_backend_arm.build import runtime_folder
 from deepseek_backend_arm.container import FORMAT, Container
 from deepseek_backend_arm.emulator import QEMU_FIX, find_qemu
 from deepseek_backend_arm.image.executable import IMAGE_FORMAT, open_image
+from deepseek_backend_arm.linking import LinkedServer, linked_library
+from deepseek_backend_arm.plan.linked import Linked
 from deepseek_backend_arm.probe import device_name
 from deepseek_backend_arm.server import server_for
 from deepseek_backend_arm.targets import TARGETS, cpu_of
@@ -50,18 +52,22 @@ def open_artifact(artifact: Artifact, device: str | None) -> Executable:
         raise PackageError(f"the artifact is for {container.device}, not {target}", fix="compile the model again")
     if device not in (None, device_name(target)):
         raise BackendError(f"there is no device '{device}'", fix=f"use '{device_name(target)}', or name none")
-    return ArmExecutable(container, _runner(target), device_name(target), Tier.DEVICE if is_arm() else Tier.EMULATED)
+    return ArmExecutable(
+        container, _runner(target, container.table), device_name(target), Tier.DEVICE if is_arm() else Tier.EMULATED
+    )
 
 
-def _runner(target: Target) -> Runner:
-    """The machine itself, or the emulator."""
+def _runner(target: Target, linked: Linked) -> Runner:
+    """The machine itself, or the emulator; a runtime of its own for a program that brings functions."""
     if is_arm():
         from deepseek_backend_arm.native import library_for
 
-        return library_for(runtime_folder())
+        return linked_library(linked) if linked.functions else library_for(runtime_folder())
     qemu = find_qemu()
     if qemu is None:
         raise BackendError("QEMU's user-mode emulator for ARM64 is not installed", fix=QEMU_FIX)
+    if linked.functions:
+        return LinkedServer((qemu, "-cpu", cpu_of(target).emulated), linked)
     return server_for((qemu, "-cpu", cpu_of(target).emulated, str(runtime_folder() / "serve")))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deepseek_backend_arm import __version__
 from deepseek_backend_arm.build import runtime_folder
-from deepseek_backend_arm.compiler import plan
+from deepseek_backend_arm.compiler import compilers, plan
 from deepseek_backend_arm.image.csource import CONSTANTS, Identity, model_source
 from deepseek_backend_arm.image.texts import EXAMPLE, MAKEFILE, README
 from deepseek_backend_arm.plan.program import Program
@@ -23,6 +23,8 @@ from deepseek_core import Artifact, CompileOptions, QuantizedModel, Target
 __all__ = ["cross_compile"]
 
 _DATE = (1980, 1, 1, 0, 0, 0)
+_MADE = ".obj"
+"""Ending of objects that another compiler made: a makefile's `clean` leaves them."""
 
 
 def cross_compile(model: QuantizedModel, target: Target, format: str, options: CompileOptions) -> Artifact | None:
@@ -49,10 +51,14 @@ def cross_compile(model: QuantizedModel, target: Target, format: str, options: C
         "constants.bin": program.constants,
         "constants.S": CONSTANTS.encode(),
     }
+    if program.linked.functions:
+        files["linked.c"] = program.linked.source().encode()
+        files |= {f"unit{number}.obj": data for number, data in enumerate(program.linked.objects)}
     payload, toolchain = _FORMATS[format](files, program, options)
     options.progress("arm: done", 1.0)
     report = {**program.report, "image_bytes": len(payload)}
-    return Artifact(target, payload, format, {"deepseek-backend-arm": __version__, **toolchain}, report=report)
+    made = {"deepseek-backend-arm": __version__, **compilers(program), **toolchain}
+    return Artifact(target, payload, format, made, report=report)
 
 
 _Built = tuple[bytes, dict[str, str]]
@@ -64,9 +70,9 @@ def _bin(files: Mapping[str, bytes], program: Program, options: CompileOptions) 
     toolchain = find_toolchain()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _objects(folder, files, options)
+        own = _objects(folder, files, options)
         bare = BARE if toolchain.has_bare_images else ()
-        inputs = ["program.o", "constants.o", *(str(runtime / f"{name}.o") for name in ("main", "npy", *bare))]
+        inputs = [*own, *(str(runtime / f"{name}.o") for name in ("main", "npy", *bare))]
         libraries = ["-nostdlib", "-lm", "-lgcc"] if bare else ["-lm", "-lpthread"]
         options.progress("arm: linking", 0.8)
         words = ["-static", "-s", "-Wl,--gc-sections", "-o", "image", *inputs, str(runtime / "libds.a"), *libraries]
@@ -79,8 +85,8 @@ def _lib(files: Mapping[str, bytes], program: Program, options: CompileOptions) 
     runtime, toolchain = runtime_folder(options), find_toolchain()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _objects(folder, files, options)
-        objects = ["program.o", "constants.o", *(str(runtime / f"{part}.o") for part in LIBRARY)]
+        own = _objects(folder, files, options)
+        objects = [*own, *(str(runtime / f"{part}.o") for part in LIBRARY if f"{part}.o" not in own)]
         run_tool([*toolchain.archive, "rcsD", "libmodel.a", *objects], folder)
         library = (folder / "libmodel.a").read_bytes()
     contents = {"libmodel.a": library, "ds.h": sources()["ds.h"].encode(), "example.c": EXAMPLE.encode()}
@@ -94,7 +100,9 @@ def _c(files: Mapping[str, bytes], program: Program, options: CompileOptions) ->
     own.pop("kernels.inc")
     names = [*(name for name in LIBRARY if name != "loader"), "program", "main", "npy"]
     rules = "".join(f"{name}.o: CFLAGS += {' '.join(march(name))}\n" for name in names if march(name))
-    makefile = MAKEFILE.format(objects=" ".join(f"{name}.o" for name in names), flags=" ".join(FLAGS), rules=rules)
+    objects = " ".join(f"{name}.o" for name in names)
+    made = " ".join(name for name in files if name.endswith(_MADE))
+    makefile = MAKEFILE.format(objects=objects, made=made, flags=" ".join(FLAGS), rules=rules)
     return _zipped({**own, **files, "Makefile": makefile.encode(), "README.txt": README["c"].encode()}), {}
 
 
@@ -105,15 +113,17 @@ _FORMATS: dict[str, Callable[[Mapping[str, bytes], Program, CompileOptions], _Bu
 }
 
 
-def _objects(folder: Path, files: Mapping[str, bytes], options: CompileOptions) -> None:
-    """Compile the model's own sources."""
+def _objects(folder: Path, files: Mapping[str, bytes], options: CompileOptions) -> list[str]:
+    """Compile the model's own sources; gives the names of all its objects."""
     toolchain = find_toolchain()
     for name, data in files.items():
         (folder / name).write_bytes(data)
     include = f"-I{runtime_folder(options)}"
     options.progress("arm: compiling", 0.5)
-    for source in ("program.c", "constants.S"):
+    sources = [name for name in files if name.endswith((".c", ".S"))]
+    for source in sources:
         toolchain.run([*FLAGS, include, "-c", source, "-o", f"{Path(source).stem}.o"], folder)
+    return [*(f"{Path(source).stem}.o" for source in sources), *(name for name in files if name.endswith(_MADE))]
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:

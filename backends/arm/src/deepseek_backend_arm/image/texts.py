@@ -36,9 +36,10 @@ MAKEFILE = """\
 # make CC=aarch64-linux-gnu-gcc
 CFLAGS = {flags}
 OBJECTS = {objects} constants.o
+MADE = {made}
 
-image: $(OBJECTS)
-\t$(CC) -static -s -o $@ $(OBJECTS) -lm -lpthread
+image: $(OBJECTS) $(MADE)
+\t$(CC) -static -s -o $@ $(OBJECTS) $(MADE) -lm -lpthread
 
 {rules}
 constants.o: constants.S constants.bin

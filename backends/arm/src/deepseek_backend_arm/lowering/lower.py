@@ -76,7 +76,9 @@ def lower(model: QuantizedModel, options: CompileOptions | None = None) -> Progr
     if emitter.linked.units:
         report["tvm"] = {"version": tvm_version(), "units": dict(emitter.linked.units)}
     scratch = max((step.scratch for step in emitter.steps), default=0)
-    return Program(inputs, outputs, emitter.steps, constants, emitter.constants.packs, plan.arena, scratch, report, emitter.linked)
+    return Program(
+        inputs, outputs, emitter.steps, constants, emitter.constants.packs, plan.arena, scratch, report, emitter.linked
+    )
 
 
 def _lower(unit: Unit, emitter: Emitter) -> None:

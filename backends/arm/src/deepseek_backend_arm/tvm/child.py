@@ -1,0 +1,153 @@
+"""TVM's process as its parent sees it, and what it made, kept in the user's cache."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+from importlib.resources import files
+from pathlib import Path
+from typing import IO
+
+from deepseek_backend_arm.tvm.compiled import Compiled
+from deepseek_backend_arm.tvm.presence import tvm_version
+from deepseek_core.selection import cache_folder
+
+__all__ = ["NotCompiledError", "compiled_for"]
+
+_SOURCES = ("codegen.py", "compiled.py", "relaxed.py", "serial.py")
+"""What shapes an answer, beside TVM."""
+_LENGTH = struct.Struct("<I")
+_DIGEST = 32
+_LIMIT = 300.0
+"""Seconds that a unit may take."""
+
+
+class NotCompiledError(Exception):
+    """TVM does not compile a unit; says why in one line."""
+
+
+@functools.lru_cache(maxsize=1024)
+def compiled_for(model: bytes) -> Compiled | str:
+    """What TVM makes of a model of one node, or why it makes nothing; asked once, and kept when it worked."""
+    key = hashlib.sha256(_context() + model).hexdigest()[:24]
+    path = cache_folder() / "arm" / "tvm" / key
+    found = _kept(path)
+    if found is None:
+        try:
+            found = _child().compile(f"ds_tvm_{key}", model)
+        except NotCompiledError as refusal:
+            return str(refusal)
+        _keep(path, found.encode())
+    return found
+
+
+@functools.cache
+def _context() -> bytes:
+    """What answers depend on beside the model."""
+    folder = files("deepseek_backend_arm") / "tvm"
+    texts = b"".join((folder / name).read_bytes() for name in _SOURCES)
+    return hashlib.sha256(f"{tvm_version()} ".encode() + texts).digest()
+
+
+def _kept(path: Path) -> Compiled | None:
+    """From the cache; a damaged file counts as none."""
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data[_DIGEST:]).digest() == data[:_DIGEST]:
+            return Compiled.decode(data[_DIGEST:])
+    except (OSError, ValueError, KeyError):
+        pass
+    return None
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Without a place to keep it, TVM is asked again next time."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file, name = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(file, "wb") as stream:
+            stream.write(hashlib.sha256(data).digest() + data)
+        Path(name).replace(path)
+
+
+class _Child:
+    """Starts with the first unit and ends with this process. Requests from several threads take turns."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def compile(self, prefix: str, model: bytes) -> Compiled:
+        """What TVM makes of a model of one node.
+
+        Raises:
+            NotCompiledError: it makes nothing, or its process ended.
+        """
+        with self._lock:
+            process = self._alive()
+            watch = threading.Timer(_LIMIT, process.kill)
+            watch.start()
+            try:
+                status, payload = self._ask(process, [prefix.encode(), model])
+            except OSError:
+                self.close()
+                raise NotCompiledError(f"TVM's process ended with exit code {process.returncode}") from None
+            finally:
+                watch.cancel()
+        if status:
+            raise NotCompiledError(f"TVM: {payload.decode(errors='replace')}")
+        return Compiled.decode(payload)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                with contextlib.suppress(OSError):  # what was not sent goes nowhere
+                    pipe.close()
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _alive(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "deepseek_backend_arm.tvm.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        return self._process
+
+    @staticmethod
+    def _ask(process: subprocess.Popen[bytes], parts: list[bytes]) -> tuple[int, bytes]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for part in parts:
+            process.stdin.write(_LENGTH.pack(len(part)) + part)
+        process.stdin.flush()
+        (status,) = _taken(process.stdout, 1)
+        (size,) = _LENGTH.unpack(_taken(process.stdout, _LENGTH.size))
+        return status, _taken(process.stdout, size)
+
+
+def _taken(stream: IO[bytes], size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) != size:
+        raise OSError("the pipe ended")
+    return data
+
+
+@functools.cache
+def _child() -> _Child:
+    child = _Child()
+    atexit.register(child.close)
+    return child

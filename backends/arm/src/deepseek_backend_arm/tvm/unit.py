@@ -1,0 +1,69 @@
+"""Whether TVM compiles a unit, and its steps."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from deepseek_backend_arm.lowering.emitter import Emitter
+from deepseek_backend_arm.lowering.real import lower_real
+from deepseek_backend_arm.plan.abi import MOST_POINTERS
+from deepseek_backend_arm.tvm.child import compiled_for
+from deepseek_backend_arm.tvm.compiled import Compiled
+from deepseek_backend_arm.tvm.lowering import steps_of
+from deepseek_backend_arm.tvm.node import alone, element
+from deepseek_backend_arm.tvm.objects import strange_symbols
+from deepseek_backend_arm.tvm.presence import absence
+from deepseek_backend_arm.tvm.table import bounds, restriction
+from deepseek_core import Unit
+
+__all__ = ["lower_unit", "tvm_problem"]
+
+
+def tvm_problem(unit: Unit, own: str) -> str | None:
+    """Why TVM does not compile a unit of known shapes and types either; None where it does.
+
+    Args:
+        own: why there is no own kernel, told where TVM is no way out.
+    """
+    restricted = restriction(unit)
+    if restricted is not None:
+        return f"{own}{restricted}"
+    missing = absence()
+    if missing is not None:
+        return f"{own}; {missing}"
+    found = compiled_for(alone(unit).model)
+    reason = found if isinstance(found, str) else _unusable(found) or _disagreement(unit, found)
+    return None if reason is None else f"{own}; {reason}"
+
+
+def lower_unit(unit: Unit, emitter: Emitter) -> None:
+    """Steps of a unit that TVM compiles."""
+    node = alone(unit)
+    compiled = compiled_for(node.model)
+    assert isinstance(compiled, Compiled)
+    emitter.linked.units[unit.name] = unit.op
+    lower_real(unit, emitter, partial(steps_of, compiled, node.fed, bounds(unit)))
+
+
+def _disagreement(unit: Unit, compiled: Compiled) -> str | None:
+    """TVM's importer may take a node for another one."""
+    slots = [compiled.slots[number] for number in compiled.outputs]
+    wanted = [value for value in unit.node.outputs if value.name]
+    if len(slots) < len(wanted):
+        return f"TVM gives {len(slots)} of {len(wanted)} outputs"
+    for value, slot in zip(wanted, slots, strict=False):
+        shape = None if value.shape is None else tuple(value.shape)
+        if shape is not None and shape != slot.shape:
+            return f"TVM gives '{value.name}' the shape {list(slot.shape)}, not {list(shape)}"
+        dtype = element(value)
+        if str(dtype.numpy()) != slot.dtype:
+            return f"TVM gives '{value.name}' the type {slot.dtype}, not {dtype.numpy()}"
+    return None
+
+
+def _unusable(compiled: Compiled) -> str | None:
+    most = max((len(call.slots) for call in compiled.calls), default=0)
+    if most > MOST_POINTERS:
+        return f"TVM makes a function of {most} tensors, and {MOST_POINTERS} can be passed"
+    strange = strange_symbols(compiled.object) if compiled.object else []
+    return f"TVM's code calls {', '.join(strange)}" if strange else None
