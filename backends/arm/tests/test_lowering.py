@@ -16,7 +16,6 @@ from deepseek_backend_arm.plan.program import ALIGNMENT, Buffer, Constants, Port
 from deepseek_core import CalibratorSpec, CompileOptions, discover
 from deepseek_core.errors import BackendError
 from deepseek_core.ir.frontend import load_model
-from deepseek_core.lowering import canonical, collapse, strides_of
 from deepseek_core.pipeline import quantize
 
 
@@ -83,18 +82,6 @@ def test_blocks_marked_tight_never_overflow_16_bits(seed, reach) -> None:
     rows = np.random.default_rng(seed).integers(-reach, reach + 1, (4, 32)).astype(np.int8)
     worst = 128 * np.abs(rows.astype(np.int64)).reshape(4, 4, 8).sum(1).max()
     assert bool(tight(rows)[0, 0]) == (worst < 2**15)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.permutations(range(4)), st.tuples(*[st.integers(1, 4)] * 4))
-def test_collapsed_loops_visit_the_same_elements(order, shape) -> None:
-    strides = strides_of(shape, tuple(order))
-    plain = [sum(i * s for i, s in zip(index, strides, strict=True)) for index in np.ndindex(*shape)]
-    sizes, steps, target = collapse(shape, strides, strides_of(shape, canonical(4)))
-    assert [sum(i * s for i, s in zip(index, steps, strict=True)) for index in np.ndindex(*sizes)] == plain
-    assert [sum(i * s for i, s in zip(index, target, strict=True)) for index in np.ndindex(*sizes)] == list(
-        range(len(plain))
-    )
 
 
 def test_equal_constants_are_kept_once() -> None:
