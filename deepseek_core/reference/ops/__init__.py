@@ -8,7 +8,18 @@ from typing import Any
 import onnx_ir as ir
 
 from deepseek_core.ir.ops import op_key
-from deepseek_core.reference.ops import clamp, contrib, convolution, integer, linear, matrix, optional, pooling, qlinear
+from deepseek_core.reference.ops import (
+    clamp,
+    contrib,
+    convolution,
+    integer,
+    linear,
+    matrix,
+    normalization,
+    optional,
+    pooling,
+    qlinear,
+)
 from deepseek_core.reference.ops.standard import Operation, standard
 from deepseek_core.reference.values import Value
 
@@ -27,6 +38,7 @@ _KERNELS: dict[str, Callable[..., Any]] = {
     "Gemm": matrix.gemm,
     "GlobalAveragePool": pooling.global_average_pool,
     "GlobalMaxPool": pooling.global_max_pool,
+    "LRN": normalization.lrn,
     "MatMul": matrix.matmul,
     "MatMulInteger": integer.matmul_integer,
     "MaxPool": pooling.max_pool,
