@@ -117,3 +117,25 @@ def test_a_row_of_constants_joins_the_product_before_it(toolchain) -> None:
         backend, target = discover().resolve(name)
         results.append(backend.load(backend.compile(model, target, CompileOptions())).run(x)["y"])
     np.testing.assert_array_equal(*results)
+
+
+def test_what_onnx_cannot_fold_the_image_computes(toolchain) -> None:
+    """onnx.reference gathers along 64 elements at most."""
+    rng = np.random.default_rng(3)
+    table, places = rng.standard_normal((1, 200)).astype(np.float32), rng.integers(0, 200, (1, 16))
+    nodes = [
+        helper.make_node("GatherElements", ["table", "places"], ["picked"], "picked", axis=1),
+        helper.make_node("Add", ["x", "picked"], ["y"], "y"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "folded",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, 16])],
+        [numpy_helper.from_array(table, "table"), numpy_helper.from_array(places, "places")],
+    )
+    model = load_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10))
+    backend, target = discover().resolve("arm:cortex-a72")
+    x = rng.standard_normal((4, 16)).astype(np.float32)
+    found = backend.load(backend.compile(model, target, CompileOptions())).run({"x": x})["y"]
+    np.testing.assert_array_equal(found, x + table[0, places])

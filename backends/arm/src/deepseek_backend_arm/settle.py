@@ -129,6 +129,8 @@ def _fold(node: ir.Node, opset: int) -> bool:
     if not _constant_results(node):
         return False
     results = _evaluated(node, opset)
+    if results is None:
+        return False
     made = sum(array.size for array in results)
     if made > _GROWS + sum(value.const_value.size for value in node.inputs if value and value.const_value):
         return False
@@ -144,7 +146,8 @@ def _fold(node: ir.Node, opset: int) -> bool:
     return True
 
 
-def _evaluated(node: ir.Node, opset: int) -> Sequence[NDArray[Any]]:
+def _evaluated(node: ir.Node, opset: int) -> Sequence[NDArray[Any]] | None:
+    """Its results; None where onnx.reference cannot compute them, as it cannot all that it is asked for."""
     if node.op_type in ("Shape", "Size"):
         return [_of_shape(node)]
     import onnx
@@ -159,7 +162,10 @@ def _evaluated(node: ir.Node, opset: int) -> Sequence[NDArray[Any]]:
     outputs = [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in names if name]
     graph = onnx.helper.make_graph([ir.serde.serialize_node(node)], "one", inputs, outputs)
     imports = [onnx.helper.make_opsetid("", opset)]
-    found = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=imports)).run(None, given)
+    try:
+        found = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=imports)).run(None, given)
+    except Exception:  # whatever its operators raise; the image computes it then
+        return None
     return [np.asarray(array) for array in found]
 
 
