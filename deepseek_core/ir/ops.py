@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import onnx_ir as ir
 
-__all__ = ["ACTIVATIONS", "PASSTHROUGH", "OpInfo", "Role", "channel_axis", "info", "op_key", "roles"]
+__all__ = ["ACTIVATIONS", "PASSTHROUGH", "OpInfo", "Role", "channel_axis", "info", "moves_only", "op_key", "roles"]
 
 
 class Role(StrEnum):
@@ -86,6 +86,17 @@ def op_key(node: ir.Node) -> str:
 def info(op: str) -> OpInfo:
     """Input positions of an op; for an unknown one, input 0 is data and the rest auxiliary."""
     return _OPS.get(op, _DEFAULT)
+
+
+def moves_only(node: ir.Node) -> bool:
+    """Whether each element of the output is one of the input: what `PASSTHROUGH` names, and Resize to the nearest."""
+    if op_key(node) != "Resize":
+        return op_key(node) in PASSTHROUGH
+    mode, places = (
+        node.attributes.get_string(name, default)
+        for name, default in (("mode", "nearest"), ("coordinate_transformation_mode", "half_pixel"))
+    )
+    return mode == "nearest" and places != "tf_crop_and_resize"  # which has values of its own beyond the edge
 
 
 def roles(node: ir.Node) -> tuple[Role, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from deepseek_core.ir.model import QuantizedModel
-from deepseek_core.ir.ops import PASSTHROUGH, Role, info, roles
+from deepseek_core.ir.ops import Role, info, moves_only, roles
 from deepseek_core.ir.units import Unit, subgraphs
 from deepseek_core.partition.limits import accepted, broken_limit
 from deepseek_core.scheme import Granularity, QuantScheme
@@ -49,7 +49,7 @@ class Step:
     @property
     def moves_only(self) -> bool:
         """The output keeps the scale and zero point of the input."""
-        return self.unit.op in PASSTHROUGH
+        return moves_only(self.unit.node)
 
     @property
     def outputs(self) -> tuple[ir.Value, ...]:

@@ -25,7 +25,7 @@ def table():
     ]
     both = [OpRule("MatMul", U8, U8), OpRule("MatMul", U8, DType.FLOAT32)]
     light = [OpRule(op, U8, U8, fused=("Relu",)) for op in ("Add", "Mul", "GlobalAveragePool", "Sigmoid")]
-    moves = [OpRule(op, U8, U8) for op in ("MaxPool", "Reshape", "Transpose", "Flatten")]
+    moves = [OpRule(op, U8, U8) for op in ("MaxPool", "Reshape", "Resize", "Transpose", "Flatten")]
     return Capabilities(Target("toy", "host"), (*macs, *both, *light, *moves), any_float=True)
 
 

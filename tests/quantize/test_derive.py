@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from deepseek_core.quantize import derive_recipe
 from deepseek_core.recipe import CalibratorSpec, Recipe
@@ -28,6 +29,33 @@ def test_a_residual_network_is_quantized_up_to_its_float_output(residual, table)
         ("gemm_y", 0),
     }
     assert recipe.biases == {("conv_c1", 2), ("conv_c2", 2), ("gemm_y", 2)}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "moves"),
+    [
+        ({}, True),
+        ({"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}, True),
+        ({"mode": "nearest", "coordinate_transformation_mode": "tf_crop_and_resize"}, False),
+        ({"mode": "linear"}, False),
+    ],
+)
+def test_resize_to_the_nearest_keeps_codes(build, table, attributes, moves):
+    model = build(
+        [
+            ("Conv", ["x", "w"], ["c"]),
+            ("Resize", ["c", "box", "twice"], ["r"], attributes),
+            ("Conv", ["r", "w"], ["y"]),
+        ],
+        {"x": [1, 4, 5, 5]},
+        ["y"],
+        w=np.ones((4, 4, 1, 1), np.float32),
+        box=np.array([0, 0, 0, 0, 1, 1, 1, 1], np.float32),
+        twice=np.array([1, 1, 2, 2], np.float32),
+    )
+    recipe = derive_recipe(model, [table])
+    assert recipe.shared == ({"r": "c"} if moves else {})
+    assert ("r" in recipe.activations) is not moves
 
 
 def test_a_recipe_survives_json(residual, table):

@@ -81,6 +81,7 @@ MOVING = {
     "Pad": of("Pad", aux=(np.array([0, 0, 1, 2, 0, 0, 0, 1]),)),
     "Relu": of("Relu"),
     "Reshape": of("Reshape", aux=(np.array([4, -1]),)),
+    "Resize": of("Resize", aux=(np.zeros(0, np.float32), np.array([1, 1, 2, 1.5], np.float32)), mode="nearest"),
     "ReverseSequence": of("ReverseSequence", SMALL, aux=(np.array([2, 1, 2]),)),
     "Slice": of("Slice", aux=(np.array([1]), np.array([3]), np.array([2]))),
     "SpaceToDepth": of("SpaceToDepth", blocksize=2),

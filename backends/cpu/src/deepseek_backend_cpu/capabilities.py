@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from deepseek_core import Capabilities, DType, Granularity, OpRule, QuantScheme, Target
+from deepseek_core import Capabilities, DType, Granularity, Limit, OpRule, QuantScheme, Target
 
 __all__ = ["TARGETS", "capabilities"]
 
@@ -62,6 +62,15 @@ _MOVES = (
     "Unsqueeze",
 )
 
+_NEAREST = (
+    Limit("attr:mode", allowed=("nearest",), default="nearest"),
+    Limit(
+        "attr:coordinate_transformation_mode",
+        allowed=("align_corners", "asymmetric", "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel"),
+        default="half_pixel",
+    ),
+)
+
 _VNNI = frozenset(("avx512_vnni", "avx_vnni", "amx_int8", "dotprod", "i8mm"))
 _MACS_PER_CORE = {True: 180e9, False: 60e9}
 """8-bit multiply-accumulates per second with and without dot-product instructions, as whole networks reach them."""
@@ -93,6 +102,7 @@ def _rules() -> Iterator[OpRule]:
             yield OpRule(op, scheme, scheme, fused=_CLIPS if op == "Add" else ())
         for op in _MOVES:
             yield OpRule(op, scheme, scheme)
+        yield OpRule("Resize", scheme, scheme, limits=_NEAREST)
     yield from _float8_rules()
 
 

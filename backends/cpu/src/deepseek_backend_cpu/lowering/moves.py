@@ -70,6 +70,7 @@ MOVES = frozenset(
         "Identity",
         "MaxPool",
         "Reshape",
+        "Resize",
         "ReverseSequence",
         "Slice",
         "SpaceToDepth",
