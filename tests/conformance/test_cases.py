@@ -10,11 +10,13 @@ from deepseek_core.conformance import cases
 from deepseek_core.conformance.draft import Draft, plain_problems
 from deepseek_core.conformance.expected import expected_outputs
 from deepseek_core.conformance.forms import FAMILIES, family, fit
+from deepseek_core.conformance.forms.named import FAMILIES as NAMED
 from deepseek_core.conformance.limits import limit_cases
 from deepseek_core.conformance.numbers import policies
 from deepseek_core.conformance.rules import labelled_rules
 from deepseek_core.expectations import Expectations, Rounding
 from deepseek_core.ir.verify import verify
+from deepseek_core.reference import evaluate
 from deepseek_core.reference.capabilities import TARGET
 from deepseek_core.reference.capabilities import capabilities as reference_table
 
@@ -51,6 +53,18 @@ def test_every_family_gives_canonical_models():
         verify(problem.model)
         names.add(name.split("/")[0])
     assert set(FAMILIES) <= names
+
+
+def test_ops_that_few_run_are_asked_for_by_rules_alone():
+    assert not set(NAMED) & set(FAMILIES)
+    assert not any(case.op in NAMED for case in cases(reference_table(TARGET)))
+    rules = table(*(OpRule(op, DType.FLOAT32, DType.FLOAT32) for op in NAMED))
+    posed = [(name.split("/")[0], problem) for name, problem in plain_problems(rules)]
+    assert {op for op, _ in posed} == set(NAMED)
+    for op, problem in posed:
+        verify(problem.model)
+        (output,) = evaluate(problem.model, problem.feeds[0]).values()
+        assert len(np.unique(output[np.isfinite(output)])) > 1 or op == "IsNaN", op
 
 
 @pytest.mark.parametrize("seed", ["one", "other"])

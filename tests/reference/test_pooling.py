@@ -102,3 +102,13 @@ def test_a_quantized_pool_keeps_codes(run):
 def test_float16_pools_in_float32(run):
     x = np.full((1, 1, 64, 64), 100, np.float16)
     assert run([helper.make_node("GlobalAveragePool", ["x"], ["y"])], {"x": x}, ["y"])["y"].item() == 100
+
+
+@pytest.mark.parametrize("p", [1, 2, 3])
+@pytest.mark.parametrize("positions", [(5,), (3, 4), (2, 3, 2)])
+def test_a_global_pool_of_powers_is_a_norm(run, p, positions) -> None:
+    x = np.random.default_rng(p).standard_normal((2, 3, *positions)).astype(np.float32)
+    found = run([helper.make_node("GlobalLpPool", ["x"], ["y"], p=p)], {"x": x}, ["y"])["y"]
+    expected = np.linalg.norm(x.reshape(2, 3, -1).astype(np.float64), p, axis=2)
+    assert found.shape == (2, 3, *(1 for _ in positions))
+    np.testing.assert_allclose(found.reshape(2, 3), expected, rtol=1e-6)

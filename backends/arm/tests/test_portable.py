@@ -16,6 +16,7 @@ from deepseek_backend_arm.selection import Product
 from deepseek_backend_arm.selection.timing import _program
 from deepseek_backend_arm.server import Server
 from deepseek_backend_arm.sources import LIBRARY
+from deepseek_backend_arm.tvm.ops import OPS
 from deepseek_core import Backend, CompileOptions, Tier, discover, hookimpl
 from deepseek_core.conformance import ConformanceSuite
 
@@ -44,10 +45,18 @@ def _server(portable) -> None:
     _SERVER.append(portable)
 
 
+@hookimpl
+def _capabilities(target):
+    """Without what TVM compiles: its objects are for ARM64."""
+    table = plugin.deepseek_capabilities(target)
+    return replace(table, rules=tuple(rule for rule in table.rules if rule.op not in OPS))
+
+
 _HOOKS = {name: getattr(plugin, name) for name in dir(plugin) if name.startswith("deepseek_")}
 
 
-_PORTABLE = Backend(SimpleNamespace(**{**_HOOKS, "deepseek_load": _load, "deepseek_probe": _probe}))
+_HOOKS |= {"deepseek_load": _load, "deepseek_probe": _probe, "deepseek_capabilities": _capabilities}
+_PORTABLE = Backend(SimpleNamespace(**_HOOKS))
 
 
 class TestPortableCodes(ConformanceSuite):

@@ -9,7 +9,7 @@ import numpy as np
 from deepseek_core.conformance.forms.base import AttributeValue, Family, Form, Settings, Variant
 from deepseek_core.conformance.forms.elementwise import shape_of_rank
 
-__all__ = ["FAMILIES"]
+__all__ = ["FAMILIES", "reduce"]
 
 _SPATIAL = (9, 7, 5)
 
@@ -66,7 +66,9 @@ def _global_pool(op: str) -> Family:
     return Family(base, form, variants, (3, 4, 5))
 
 
-def _reduce(op: str) -> Family:
+def reduce(op: str) -> Family:
+    """An op that folds axes."""
+
     def form(settings: Settings) -> Form:
         attributes = dict(settings.attributes)
         axes = attributes.pop("axes", None)
@@ -88,5 +90,5 @@ def _reduce(op: str) -> Family:
 FAMILIES: dict[str, Family] = {
     **{op: _pool(op) for op in ("MaxPool", "AveragePool")},
     **{op: _global_pool(op) for op in ("GlobalAveragePool", "GlobalMaxPool")},
-    **{op: _reduce(op) for op in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")},
+    **{op: reduce(op) for op in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin")},
 }

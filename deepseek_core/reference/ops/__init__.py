@@ -39,6 +39,7 @@ _KERNELS: dict[str, Callable[..., Any]] = {
     "GatherElements": gather.gather_elements,
     "Gemm": matrix.gemm,
     "GlobalAveragePool": pooling.global_average_pool,
+    "GlobalLpPool": pooling.global_lp_pool,
     "GlobalMaxPool": pooling.global_max_pool,
     "LRN": normalization.lrn,
     "MatMul": matrix.matmul,

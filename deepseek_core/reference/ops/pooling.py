@@ -1,8 +1,8 @@
-"""MaxPool, AveragePool, GlobalMaxPool and GlobalAveragePool.
+"""MaxPool, AveragePool, and the global pools.
 
 onnx.reference visits every window in a Python loop (seconds for one layer of a real network) and, in ceil mode,
 splits the missing padding between both ends, while the operator's windows start at the begin and reach over the end.
-Its GlobalMaxPool takes the last two axes, whatever the rank.
+Its GlobalMaxPool takes the last two axes, whatever the rank, and it has no GlobalLpPool.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import onnx_ir as ir
 from deepseek_core.reference.values import Array, Value, real
 from deepseek_core.reference.windows import Window
 
-__all__ = ["average_pool", "global_average_pool", "global_max_pool", "max_pool"]
+__all__ = ["average_pool", "global_average_pool", "global_lp_pool", "global_max_pool", "max_pool"]
 
 
 def max_pool(node: ir.Node, x: Value) -> tuple[Value, ...]:
@@ -53,6 +53,13 @@ def global_average_pool(node: ir.Node, x: Value) -> Value:
     """GlobalAveragePool-22: mean over the spatial axes, kept as axes of size 1, in float32 or wider."""
     data = real(x)
     return np.asarray(_wide(data).mean(tuple(range(2, data.ndim)), keepdims=True)).astype(data.dtype)
+
+
+def global_lp_pool(node: ir.Node, x: Value) -> Value:
+    """GlobalLpPool-22: p-norm over the spatial axes, kept as axes of size 1, in float32 or wider."""
+    data, p = real(x), node.attributes.get_int("p", 2)
+    sums = (np.abs(_wide(data)) ** p).sum(tuple(range(2, data.ndim)), keepdims=True)
+    return np.asarray(sums ** (1 / p)).astype(data.dtype)
 
 
 def global_max_pool(node: ir.Node, x: Value) -> Value:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deepseek_backend_arm.targets import cpu_of
+from deepseek_backend_arm.tvm.ops import OPS as TVM_OPS
+from deepseek_backend_arm.tvm.presence import absence
 from deepseek_core import Capabilities, DType, Granularity, Limit, OpRule, QuantScheme, Target
 
 __all__ = ["BINARY", "CODE_MOVES", "FORMATS", "TABLES", "capabilities"]
@@ -54,7 +56,7 @@ def capabilities(target: Target) -> Capabilities:
     cpu = cpu_of(target)
     return Capabilities(
         target,
-        tuple(_rules()),
+        (*_rules(), *_by_tvm()),
         any_float=True,
         control_flow=True,
         formats=FORMATS,
@@ -80,6 +82,13 @@ def _rules() -> Iterator[OpRule]:
     for op, bias in (("Gemm", DType.FLOAT32), ("MatMul", None)):
         for weight in (*_BLOCKS, _SMALL):
             yield OpRule(op, DType.FLOAT32, DType.FLOAT32, weight, bias)
+
+
+def _by_tvm() -> Iterator[OpRule]:
+    """Ops on real numbers without an own kernel, where TVM is installed."""
+    if absence() is None:
+        for op in TVM_OPS:
+            yield OpRule(op, DType.FLOAT32, DType.FLOAT32)
 
 
 def _products(codes: QuantScheme, weights: tuple[QuantScheme, ...]) -> Iterator[OpRule]:

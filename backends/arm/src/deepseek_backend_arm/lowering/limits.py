@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from deepseek_backend_arm.lowering.by_tvm import tvm_problem
 from deepseek_backend_arm.lowering.control import CONTROL, control_problem
 from deepseek_backend_arm.lowering.conversion import conversion_problem
 from deepseek_backend_arm.lowering.convolution import conv_problem
@@ -18,7 +19,6 @@ from deepseek_backend_arm.lowering.recurrent import recurrent_problem
 from deepseek_backend_arm.lowering.resize import resize_problem
 from deepseek_backend_arm.plan.abi import PAIRS
 from deepseek_backend_arm.plan.program import TYPES
-from deepseek_backend_arm.tvm.unit import tvm_problem
 from deepseek_core import DType, Granularity, Operand, Role, Unit
 from deepseek_core.ir import subgraphs, units
 

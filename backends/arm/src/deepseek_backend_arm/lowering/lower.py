@@ -16,6 +16,7 @@ from deepseek_backend_arm.lowering import (
     normalization,
     pooling,
 )
+from deepseek_backend_arm.lowering.by_tvm import lower_unit
 from deepseek_backend_arm.lowering.choice import runs_on_codes
 from deepseek_backend_arm.lowering.control import CONTROL
 from deepseek_backend_arm.lowering.emitter import Emitter, dtype_of
@@ -26,7 +27,6 @@ from deepseek_backend_arm.plan.memory import plan_memory
 from deepseek_backend_arm.plan.program import Program
 from deepseek_backend_arm.settings import Settings
 from deepseek_backend_arm.tvm.presence import tvm_version
-from deepseek_backend_arm.tvm.unit import lower_unit
 from deepseek_core import CompileOptions, QuantizedModel, Unit
 from deepseek_core.errors import BackendError
 from deepseek_core.ir import units

@@ -20,7 +20,7 @@ from deepseek_backend_arm.tvm.compiled import Compiled
 from deepseek_backend_arm.tvm.presence import tvm_version
 from deepseek_core.selection import cache_folder
 
-__all__ = ["NotCompiledError", "compiled_for"]
+__all__ = ["Child", "NotCompiledError", "compiled_for", "keep", "kept"]
 
 _SOURCES = ("codegen.py", "compiled.py", "relaxed.py", "serial.py")
 """What shapes an answer, beside TVM."""
@@ -39,13 +39,13 @@ def compiled_for(model: bytes) -> Compiled | str:
     """What TVM makes of a model of one node, or why it makes nothing; asked once, and kept when it worked."""
     key = hashlib.sha256(_context() + model).hexdigest()[:24]
     path = cache_folder() / "arm" / "tvm" / key
-    found = _kept(path)
+    found = kept(path)
     if found is None:
         try:
             found = _child().compile(f"ds_tvm_{key}", model)
         except NotCompiledError as refusal:
             return str(refusal)
-        _keep(path, found.encode())
+        keep(path, found.encode())
     return found
 
 
@@ -57,7 +57,7 @@ def _context() -> bytes:
     return hashlib.sha256(f"{tvm_version()} ".encode() + texts).digest()
 
 
-def _kept(path: Path) -> Compiled | None:
+def kept(path: Path) -> Compiled | None:
     """From the cache; a damaged file counts as none."""
     try:
         data = path.read_bytes()
@@ -68,7 +68,7 @@ def _kept(path: Path) -> Compiled | None:
     return None
 
 
-def _keep(path: Path, data: bytes) -> None:
+def keep(path: Path, data: bytes) -> None:
     """Without a place to keep it, TVM is asked again next time."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def _keep(path: Path, data: bytes) -> None:
         Path(name).replace(path)
 
 
-class _Child:
+class Child:
     """Starts with the first unit and ends with this process. Requests from several threads take turns."""
 
     def __init__(self) -> None:
@@ -147,7 +147,7 @@ def _taken(stream: IO[bytes], size: int) -> bytes:
 
 
 @functools.cache
-def _child() -> _Child:
-    child = _Child()
+def _child() -> Child:
+    child = Child()
     atexit.register(child.close)
     return child
