@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deepseek_core.errors import DeepseekError
     from deepseek_core.executable import Executable, Feeds
     from deepseek_core.expectations import Expectations, KnownFailure, Rounding, Tolerance
+    from deepseek_core.frame import Frame
     from deepseek_core.hookspecs import BackendInfo, hookimpl
     from deepseek_core.ir import Operand, QParams, QuantizedModel, Role, TensorInfo, Unit
     from deepseek_core.options import CompileOptions
@@ -42,6 +43,7 @@ _PUBLIC: dict[str, str] = {
     "Executable": "executable",
     "Expectations": "expectations",
     "Feeds": "executable",
+    "Frame": "frame",
     "Goal": "recipe",
     "Granularity": "scheme",
     "KernelCandidate": "cost",
@@ -88,6 +90,7 @@ __all__ = [
     "Executable",
     "Expectations",
     "Feeds",
+    "Frame",
     "Goal",
     "Granularity",
     "KernelCandidate",

@@ -20,6 +20,7 @@ ORDER = (
     "scheme",
     "target",
     "atomic",
+    "frame",
     "ir",
     "data",
     "recipe",

@@ -129,7 +129,7 @@ def test_a_damaged_artifact_and_a_wrong_context_are_one_line(backend, convolutio
     artifact = backend.compile(convolution.model, TARGET, CompileOptions())
     with pytest.raises(PackageError, match="checksum"):
         HexagonContainer.decode(artifact.payload[:-1] + b"\x01")
-    with pytest.raises(PackageError, match="not an artifact"):
+    with pytest.raises(PackageError, match="this is no Hexagon artifact"):
         HexagonContainer.decode(b"DSNP" + artifact.payload[4:])
 
 

@@ -1,21 +1,12 @@
-"""The artifact of a part: a listing, and the sections that it names. Plain data throughout.
+"""The artifact of a part, in a frame.
 
-offset  size  field
-0       4     magic "DSAR"
-4       4     format version, little-endian like every number here
-8       4     bytes of the listing
-12      4     CRC-32 of all that follows
-16      …     the listing: UTF-8 JSON, padded to a multiple of 16
-…       …     packs, words and constants, as `runtime/loader.h` has them
-…       …     objects of other compilers
+Sections: packs, words and constants, as `runtime/loader.h` has them; objects of other compilers.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -24,16 +15,12 @@ import numpy as np
 
 from deepseek_backend_arm.plan.linked import Function, Linked
 from deepseek_backend_arm.plan.program import TYPES, Port, Program
-from deepseek_core import TensorInfo
-from deepseek_core.errors import PackageError
+from deepseek_core import Frame, TensorInfo
 
 __all__ = ["FORMAT", "Container", "Place", "encode_steps"]
 
 FORMAT = "arm-program"
-_VERSION = 2
-_MAGIC = b"DSAR"
-_HEADER = struct.Struct("<4sIII")
-_FIX = "compile the model again"
+_FRAME = Frame(b"DSAR", 2, "ARM artifact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +111,7 @@ class Container:
     def encode(self) -> bytes:
         """The bytes that `decode` reads; equal contents have equal bytes."""
         listing = {name: value for name, value in asdict(self).items() if name not in ("body", "linked")}
-        text = json.dumps(listing, separators=(",", ":")).encode()
-        body = text + bytes(-len(text) % 16) + self.body + self.linked
-        return _HEADER.pack(_MAGIC, _VERSION, len(text), zlib.crc32(body)) + body
+        return _FRAME.pack(listing, (self.body, self.linked))
 
     @classmethod
     def decode(cls, data: bytes) -> Container:
@@ -135,18 +120,7 @@ class Container:
         Raises:
             PackageError: it is none, damaged, or of another format version.
         """
-        if len(data) < _HEADER.size or data[:4] != _MAGIC:
-            raise PackageError("not an artifact of the arm backend", fix=_FIX)
-        _, version, size, checksum = _HEADER.unpack_from(data)
-        if version != _VERSION:
-            raise PackageError(f"ARM artifact of format {version}, this backend reads {_VERSION}", fix=_FIX)
-        body = data[_HEADER.size :]
-        if zlib.crc32(body) != checksum or size > len(body):
-            raise PackageError("the ARM artifact is damaged (checksum differs)", fix=_FIX)
-        try:
-            return _checked(json.loads(body[:size]), body[size + -size % 16 :])
-        except (ValueError, KeyError, TypeError) as error:
-            raise PackageError(f"the ARM artifact is malformed ({error})", fix=_FIX) from None
+        return _FRAME.unpack(data, _checked)
 
 
 def encode_steps(program: Program) -> bytes:
@@ -158,11 +132,11 @@ def _place(port: Port) -> Place:
     return Place(port.name, port.dtype, port.shape, port.buffer.place)
 
 
-def _checked(listing: Mapping[str, Any], body: bytes) -> Container:
+def _checked(listing: Mapping[str, Any], sections: list[bytes]) -> Container:
+    body, linked = sections
     numbers = {name: int(listing[name]) for name in _NUMBERS}
     functions = tuple((_symbol(name), int(pointers)) for name, pointers in listing["functions"])
     objects = tuple(map(int, listing["objects"]))
-    body, linked = body[: len(body) - sum(objects)], body[len(body) - sum(objects) :]
     inputs, outputs = (tuple(map(_to_place, listing[name])) for name in ("inputs", "outputs"))
     container = Container(
         device=str(listing["device"]),

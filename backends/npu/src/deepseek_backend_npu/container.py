@@ -1,4 +1,4 @@
-"""The artifact of an Ethos-U part, framed as `framing` says.
+"""The artifact of an Ethos-U part, in a frame.
 
 Sections: `payload` is the Ethos-U driver payload (see `payload`), `constants` the bytes of base address 0, `tosa` the
 graph that both were compiled from.
@@ -10,19 +10,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from deepseek_backend_npu.framing import RECOMPILE, pack, to_info, unpack
-from deepseek_backend_npu.host import from_step, to_step
+from deepseek_backend_npu.host import from_step, to_info, to_step
 from deepseek_backend_npu.lowering.program import Border, HostStep
 from deepseek_backend_npu.tosa.schema import DType
 from deepseek_backend_npu.vela import Estimate, Placed
-from deepseek_core import TensorInfo
-from deepseek_core.errors import PackageError
+from deepseek_core import Frame, TensorInfo
 
 __all__ = ["FORMAT", "Container"]
 
 FORMAT = "ethos-u"
-VERSION = 1
-_MAGIC = b"DSNP"
+_FRAME = Frame(b"DSNP", 1, "NPU artifact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,6 @@ class Container:
 
     def encode(self) -> bytes:
         """The bytes that `decode` reads; equal contents have equal bytes."""
-        sections = {"payload": self.payload, "constants": self.constants, "tosa": self.tosa}
         listing = {
             "device": self.device,
             "tier": self.tier,
@@ -76,7 +72,7 @@ class Container:
             "scratch_fast": self.scratch_fast,
             "estimate": None if self.estimate is None else asdict(self.estimate),
         }
-        return pack(_MAGIC, VERSION, listing, sections)
+        return _FRAME.pack(listing, (self.payload, self.constants, self.tosa))
 
     @classmethod
     def decode(cls, data: bytes) -> Container:
@@ -85,14 +81,11 @@ class Container:
         Raises:
             PackageError: it is none, damaged, or of another format version.
         """
-        try:
-            return _from_listing(*unpack(data, _MAGIC, VERSION))
-        except (ValueError, KeyError, TypeError) as error:
-            raise PackageError(f"the NPU artifact is malformed ({error})", fix=RECOMPILE) from None
+        return _FRAME.unpack(data, _from_listing)
 
 
-def _from_listing(listing: Mapping[str, Any], sections: Mapping[str, bytes]) -> Container:
-    estimate = listing["estimate"]
+def _from_listing(listing: Mapping[str, Any], sections: list[bytes]) -> Container:
+    estimate, (payload, constants, tosa) = listing["estimate"], sections
     return Container(
         device=str(listing["device"]),
         tier=str(listing["tier"]),
@@ -107,9 +100,9 @@ def _from_listing(listing: Mapping[str, Any], sections: Mapping[str, bytes]) -> 
         scratch=int(listing["scratch"]),
         scratch_fast=int(listing["scratch_fast"]),
         estimate=None if estimate is None else Estimate(**estimate),
-        payload=sections["payload"],
-        constants=sections["constants"],
-        tosa=sections["tosa"],
+        payload=payload,
+        constants=constants,
+        tosa=tosa,
     )
 
 

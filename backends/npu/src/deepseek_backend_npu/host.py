@@ -1,4 +1,4 @@
-"""The host's conversions between float and codes at the border of a part: done, and kept as plain JSON."""
+"""The border of a part: its tensors, and the host's conversions between float and codes, done and kept as JSON."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek_backend_npu.lowering.program import HostStep
-from deepseek_core import DType, Granularity, QParams, QuantScheme
+from deepseek_core import DType, Granularity, QParams, QuantScheme, TensorInfo
 
-__all__ = ["convert", "from_step", "to_step"]
+__all__ = ["convert", "from_step", "to_info", "to_step"]
 
 
 def convert(steps: Sequence[HostStep], values: dict[str, NDArray[Any]]) -> None:
@@ -44,3 +44,8 @@ def to_step(entry: Mapping[str, Any]) -> HostStep:
     zero = np.array(entry["zero"]).astype(str(dtype))
     qparams = QParams(scheme, np.array(entry["scale"], np.float32), zero)
     return HostStep(bool(entry["quantizes"]), entry["source"], entry["result"], qparams)
+
+
+def to_info(entry: Mapping[str, Any]) -> TensorInfo:
+    """A tensor's description, from its listing."""
+    return TensorInfo(entry["name"], entry["dtype"], None if entry["shape"] is None else tuple(entry["shape"]))

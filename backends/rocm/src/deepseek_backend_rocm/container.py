@@ -1,51 +1,29 @@
-"""The artifact of a part: an image as a listing and the sections that it names. Plain data throughout.
-
-offset  size  field
-0       4     magic "DSRO"
-4       4     format version, little-endian like every number here
-8       8     bytes of the listing
-16      32    SHA-256 of all that follows
-48      …     the listing: UTF-8 JSON, padded with spaces to a multiple of 16
-…       …     constants, then the code objects, each padded to a multiple of 16
-
-Nothing in it is an address, so it may lie anywhere.
-"""
+"""The artifact of a part: an image in a frame, whose sections are the constants, then the code objects."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import struct
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from deepseek_backend_rocm.program import SIZES, Image, Kernel, Launch, Pointer, Port, Program
-from deepseek_core.errors import PackageError
+from deepseek_core import Frame
 
-__all__ = ["FORMAT", "decode", "encode"]
+__all__ = ["FORMAT", "FRAME", "decode", "encode"]
 
 FORMAT = "rocm-image"
-_VERSION = 1
-_MAGIC = b"DSRO"
-_HEADER = struct.Struct("<4sIQ32s")
-_FIX = "compile the model again"
+FRAME = Frame(b"DSRO", 1, "ROCm artifact")
 
 
 def encode(image: Image) -> bytes:
     """The bytes that `decode` reads; equal images have equal bytes."""
-    sections = (image.constants, *image.codes)
     listing = {
         "inputs": [asdict(port) for port in image.inputs],
         "outputs": [asdict(port) for port in image.outputs],
-        "programs": {name: _listed(program) for name, program in sorted(image.programs.items())},
-        "sections": [len(section) for section in sections],
+        "programs": {name: _listed(program) for name, program in image.programs.items()},
         "report": image.report,
     }
-    text = json.dumps(listing, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 16)
-    body = text + b"".join(section + bytes(-len(section) % 16) for section in sections)
-    return _HEADER.pack(_MAGIC, _VERSION, len(text), hashlib.sha256(body).digest()) + body
+    return FRAME.pack(listing, (image.constants, *image.codes))
 
 
 def decode(data: bytes) -> Image:
@@ -54,18 +32,7 @@ def decode(data: bytes) -> Image:
     Raises:
         PackageError: it is none, damaged, or of another format version.
     """
-    if len(data) < _HEADER.size or data[:4] != _MAGIC:
-        raise PackageError("not an artifact of the rocm backend", fix=_FIX)
-    _, version, size, digest = _HEADER.unpack_from(data)
-    if version != _VERSION:
-        raise PackageError(f"ROCm artifact of format {version}, this backend reads {_VERSION}", fix=_FIX)
-    body = memoryview(data)[_HEADER.size :]
-    if hashlib.sha256(body).digest() != digest or size > len(body):
-        raise PackageError("the ROCm artifact is damaged (checksum differs)", fix=_FIX)
-    try:
-        return _checked(json.loads(bytes(body[:size])), body[size:])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PackageError(f"the ROCm artifact is malformed ({error})", fix=_FIX) from None
+    return FRAME.unpack(data, _checked)
 
 
 def _listed(program: Program) -> dict[str, Any]:
@@ -73,13 +40,7 @@ def _listed(program: Program) -> dict[str, Any]:
     return {"arena": program.arena, "kernels": [asdict(kernel) for kernel in program.kernels], "launches": launches}
 
 
-def _checked(listing: Mapping[str, Any], body: memoryview) -> Image:
-    sections, place = [], 0
-    for size in map(int, listing["sections"]):
-        if size < 0 or place + size > len(body):
-            raise ValueError("its sections are longer than the file")
-        sections.append(bytes(body[place : place + size]))
-        place += size + -size % 16
+def _checked(listing: Mapping[str, Any], sections: list[bytes]) -> Image:
     constants, *codes = sections
     inputs, outputs = (tuple(map(_port, listing[name])) for name in ("inputs", "outputs"))
     programs = {str(name): _program(entry) for name, entry in listing["programs"].items()}

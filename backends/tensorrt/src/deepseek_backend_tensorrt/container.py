@@ -1,33 +1,17 @@
-"""The artifact: an engine with what must be known before TensorRT is given it. Plain data; nothing is unpickled.
-
-offset  size  field
-0       4     magic "DTRT"
-4       4     format version, little-endian like every number here
-8       8     bytes of the listing
-16      4     CRC-32 of all that follows
-20      …     the listing: UTF-8 JSON
-…       …     the engine
-"""
+"""The artifact: an engine in a frame, with what must be known before TensorRT is given it."""
 
 from __future__ import annotations
 
-import json
-import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from deepseek_core import TensorInfo
-from deepseek_core.errors import PackageError
+from deepseek_core import Frame, TensorInfo
 
 __all__ = ["FORMAT", "Container"]
 
 FORMAT = "tensorrt"
-VERSION = 1
-_HEADER = struct.Struct("<4sIQI")
-_MAGIC = b"DTRT"
-_FIX = "compile the model again"
+_FRAME = Frame(b"DTRT", 1, "TensorRT artifact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +54,7 @@ class Container:
             "layers": [dict(layer) for layer in self.layers],
             "run": dict(self.run),
         }
-        text = json.dumps(listing, separators=(",", ":"), sort_keys=True).encode()
-        body = text + self.engine
-        return _HEADER.pack(_MAGIC, VERSION, len(text), zlib.crc32(body)) + body
+        return _FRAME.pack(listing, (self.engine,))
 
     @classmethod
     def decode(cls, data: bytes) -> Container:
@@ -81,21 +63,11 @@ class Container:
         Raises:
             PackageError: it is none, damaged, or of another format version.
         """
-        if len(data) < _HEADER.size or data[:4] != _MAGIC:
-            raise PackageError("not an engine of the tensorrt backend", fix=_FIX)
-        _, version, size, checksum = _HEADER.unpack_from(data)
-        if version != VERSION:
-            raise PackageError(f"engine of format {version}, this backend reads {VERSION}", fix=_FIX)
-        body = memoryview(data)[_HEADER.size :]
-        if zlib.crc32(body) != checksum or size > len(body):
-            raise PackageError("the engine is damaged (checksum differs)", fix=_FIX)
-        try:
-            return cls._of(json.loads(bytes(body[:size])), bytes(body[size:]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise PackageError(f"the engine's listing is malformed ({error!r})", fix=_FIX) from None
+        return _FRAME.unpack(data, cls._of)
 
     @classmethod
-    def _of(cls, listing: dict[str, Any], engine: bytes) -> Container:
+    def _of(cls, listing: Mapping[str, Any], sections: list[bytes]) -> Container:
+        (engine,) = sections
         return cls(
             str(listing["device"]),
             str(listing["product"]),

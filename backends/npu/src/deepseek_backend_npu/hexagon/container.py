@@ -1,4 +1,4 @@
-"""The artifact of a Hexagon part, framed as `framing` says; its one section is ONNX with QNN's contexts as nodes."""
+"""The artifact of a Hexagon part, in a frame; its one section is ONNX with QNN's contexts as nodes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from deepseek_backend_npu.framing import RECOMPILE, pack, to_info, unpack
-from deepseek_backend_npu.host import from_step, to_step
+from deepseek_backend_npu.host import from_step, to_info, to_step
 from deepseek_backend_npu.lowering.program import HostStep
-from deepseek_core import TensorInfo
-from deepseek_core.errors import PackageError
+from deepseek_core import Frame, TensorInfo
 
 __all__ = ["FORMAT", "HexagonContainer"]
 
 FORMAT = "hexagon"
-_VERSION = 1
-_MAGIC = b"DSHX"
+_FRAME = Frame(b"DSHX", 1, "Hexagon artifact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ class HexagonContainer:
             "feeds": self.feeds,
             "results": self.results,
         }
-        return pack(_MAGIC, _VERSION, listing, {"context": self.context})
+        return _FRAME.pack(listing, (self.context,))
 
     @classmethod
     def decode(cls, data: bytes) -> HexagonContainer:
@@ -60,13 +57,11 @@ class HexagonContainer:
         Raises:
             PackageError: it is none, damaged, or of another format version.
         """
-        try:
-            return _from_listing(*unpack(data, _MAGIC, _VERSION))
-        except (ValueError, KeyError, TypeError) as error:
-            raise PackageError(f"the NPU artifact is malformed ({error})", fix=RECOMPILE) from None
+        return _FRAME.unpack(data, _from_listing)
 
 
-def _from_listing(listing: Mapping[str, Any], sections: Mapping[str, bytes]) -> HexagonContainer:
+def _from_listing(listing: Mapping[str, Any], sections: list[bytes]) -> HexagonContainer:
+    (context,) = sections
     return HexagonContainer(
         device=str(listing["device"]),
         inputs=tuple(map(to_info, listing["inputs"])),
@@ -75,5 +70,5 @@ def _from_listing(listing: Mapping[str, Any], sections: Mapping[str, bytes]) -> 
         after=tuple(map(to_step, listing["after"])),
         feeds=tuple(map(str, listing["feeds"])),
         results=tuple(map(str, listing["results"])),
-        context=sections["context"],
+        context=context,
     )

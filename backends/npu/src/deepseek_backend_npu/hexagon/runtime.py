@@ -6,7 +6,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from deepseek_backend_npu.framing import RECOMPILE
 from deepseek_backend_npu.hexagon.container import FORMAT, HexagonContainer
 from deepseek_backend_npu.hexagon.htp import run_context
 from deepseek_backend_npu.hexagon.variants import architecture, device_name
@@ -16,6 +15,8 @@ from deepseek_core import Artifact, Feeds, TensorInfo, Tier
 from deepseek_core.errors import BackendError, PackageError
 
 __all__ = ["HexagonExecutable", "open_hexagon"]
+
+_RECOMPILE = "compile the model again"
 
 
 def open_hexagon(artifact: Artifact, device: str | None) -> HexagonExecutable:
@@ -29,12 +30,12 @@ def open_hexagon(artifact: Artifact, device: str | None) -> HexagonExecutable:
     if artifact.format != FORMAT:
         raise PackageError(
             f"the npu backend does not run an artifact of format '{artifact.format}' for {artifact.target}",
-            fix=RECOMPILE,
+            fix=_RECOMPILE,
         )
     artifact.verify()
     container = HexagonContainer.decode(artifact.payload)
     if container.device != artifact.target.device:
-        raise PackageError(f"the artifact is for {container.device}, not for {artifact.target.device}", fix=RECOMPILE)
+        raise PackageError(f"the artifact is for {container.device}, not for {artifact.target.device}", fix=_RECOMPILE)
     problem = qnn_problem()
     if problem is not None:
         raise BackendError(problem, fix=QNN_FIX)
