@@ -47,8 +47,11 @@ def plan(model: QuantizedModel, target: Target, options: CompileOptions) -> Prog
     if options.taps:
         raise BackendError("kernels of the arm backend give no values from inside", fix="tap them on the cpu backend")
     table = capabilities(target)
-    reasons = {unit.name: refusal_reason(unit, table) or problem(unit) for unit in model.units()}
-    refused = [f"'{name}': {reason}" for name, reason in reasons.items() if reason is not None]
+    units, refused = model.units(), []
+    for position, unit in enumerate(units):
+        options.progress("arm: checking units", position / len(units))
+        reason = refusal_reason(unit, table) or problem(unit)
+        refused += [] if reason is None else [f"'{unit.name}': {reason}"]
     if refused:
         raise BackendError(f"{target} does not run {'; '.join(refused)}", fix="place them on another target")
     return lower(model, options)

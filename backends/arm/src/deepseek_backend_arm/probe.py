@@ -24,7 +24,7 @@ def probe(target: Target) -> Availability:
         can_compile=True,
         can_run=not missing,
         missing=tuple(missing),
-        detail=f"{words}, {'this machine' if native else 'QEMU'}",
+        detail=f"{words}, {'this machine' if native else 'QEMU'}{'' if tvm is None else f', TVM {tvm}'}",
         toolchain={"deepseek-backend-arm": __version__, **({} if tvm is None else {PACKAGE: tvm})},
         tier=Tier.DEVICE if native else Tier.EMULATED,
         devices=() if missing else (device_name(target),),
