@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -45,13 +45,32 @@ def with_input_shapes(model: QuantizedModel, shapes: Mapping[str, Sequence[int]]
     Raises:
         ModelError: the shapes contradict the model; the message names the node.
     """
-    copy = model.clone()
+    copy, sizes = model.clone(), list[tuple[str, int]]()
     for value in copy.graph.inputs:
-        sizes = shapes.get(value.name or "")
-        if sizes is not None:
-            value.shape = ir.Shape(sizes)
+        given = shapes.get(value.name or "")
+        if given is not None:
+            sizes += _named(value.shape or (), given)
+            value.shape = ir.Shape(given)
+    known = dict(sizes)
+    if known.items() == set(sizes):  # else one name is given two sizes: it says nothing
+        for value in (value for graph in copy.model.graphs() for value in _values(graph)):
+            _fix(value, known)
     infer_shapes(copy.model)
     return copy
+
+
+def _named(before: Iterable[int | ir.SymbolicDim], sizes: Sequence[int]) -> Iterator[tuple[str, int]]:
+    """Sizes that had a name, and what they are now."""
+    for dim, size in zip(before, sizes, strict=False):
+        if not isinstance(dim, int) and dim.value and isinstance(size, int):
+            yield dim.value, size
+
+
+def _fix(value: ir.Value, known: Mapping[str, int]) -> None:
+    """Give named sizes their numbers, where inference may not find them: one name is one size."""
+    if value.shape is not None and not value.shape.is_static():
+        dims = (dim if isinstance(dim, int) else known.get(dim.value or "", dim) for dim in value.shape)
+        value.shape = ir.Shape(dims)
 
 
 def forget_placeholder_sizes(model: ir.Model) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from deepseek_core.artifact import Artifact
 from deepseek_core.errors import BackendError, ConfigError
-from deepseek_core.ir.model import QuantizedModel
+from deepseek_core.ir.model import QuantizedModel, TensorInfo
 from deepseek_core.options import CompileOptions
 from deepseek_core.partition import Part, split
 from deepseek_core.passes import run_passes
@@ -48,14 +48,26 @@ def build_part(part: Part, backend: Backend, options: CompileOptions) -> Artifac
     """
     wanted = tuple(name for name in options.taps if name in _computed(part.model))
     own = options.for_backend(backend.name)
-    interface = (part.model.inputs, part.model.outputs)
+    interface = (*part.model.inputs, *part.model.outputs)
     run_passes(part.model, backend.passes(part.target), _FACTS)
-    if (part.model.inputs, part.model.outputs) != interface:
+    after = (*part.model.inputs, *part.model.outputs)
+    if len(after) != len(interface) or not all(map(_is_as_told, after, interface)):
         raise _broken(backend, f"its passes change the inputs or outputs of {part.name}")
     artifact = backend.compile(part.model, part.target, replace(own, taps=wanted))
     if artifact.target != part.target:
         raise _broken(backend, f"it compiled {part.name} for {artifact.target} when asked for {part.target}")
     return artifact
+
+
+def _is_as_told(after: TensorInfo, before: TensorInfo) -> bool:
+    """Whether a pass left an input or output as it was, but for sizes that nobody knew before."""
+    if after != replace(before, shape=after.shape):
+        return False
+    if before.shape is None or after.shape is None:
+        return before.shape is None
+    pairs = zip(after.shape, before.shape, strict=False)
+    settled = all(new == old or (isinstance(new, int) and not isinstance(old, int)) for new, old in pairs)
+    return settled and len(after.shape) == len(before.shape)
 
 
 def _check_taps(model: QuantizedModel, options: CompileOptions) -> None:
