@@ -29,7 +29,7 @@ class Reshaping(Pass):
         return True
 
 
-def built(model(), shape):
+def built(model, shape):
     backend = SimpleNamespace(
         name="npu",
         distribution=None,
