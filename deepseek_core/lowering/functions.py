@@ -76,6 +76,9 @@ def code_table(source: QParams, target: QParams, function: UnaryFunction | None 
         source: of 8-bit codes, per tensor.
         target: per tensor, any integer type.
         function: applied to the real numbers in between; None for a change of parameters alone.
+
+    Raises:
+        ValueError: other parameters than those.
     """
     if source.scheme.dtype.bits != 8 or source.scale.size != 1 or target.scale.size != 1:
         raise ValueError(f"a table from {source.scheme} to {target.scheme}")
