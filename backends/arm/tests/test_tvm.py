@@ -208,6 +208,25 @@ def test_units_of_built_ops_whose_weights_come_at_run_time(toolchain) -> None:
     _agree(_run(model, feeds), _reference(model, feeds))
 
 
+def test_ops_written_out_by_their_definitions(toolchain) -> None:
+    heads, keys = (_F, (1, 4, 5, 16)), (_F, (1, 2, 7, 16))
+    nodes = [
+        helper.make_node("RotaryEmbedding", ["q", "cos", "sin", "i"], ["r"], name="rotated"),
+        helper.make_node("Attention", ["r", "k", "v"], ["a"], name="attention", is_causal=1),
+        helper.make_node("RMSNormalization", ["a", "g"], ["n"], name="normal"),
+        helper.make_node("Swish", ["n"], ["y"], name="swish"),
+        helper.make_node("CenterCropPad", ["y", "size"], ["z"], name="crop", axes=[2, 3]),
+    ]
+    inputs = {"q": heads, "k": keys, "v": keys, "cos": (_F, (9, 8)), "sin": (_F, (9, 8)), "g": (_F, (16,))}
+    size = numpy_helper.from_array(np.array([8, 6]), "size")
+    outputs = {"y": heads, "z": (_F, (1, 4, 8, 6))}
+    model = load_model(_onnx(nodes, {**inputs, "i": (_I, (1, 5))}, outputs, size, opset=24))
+    rng = np.random.default_rng(3)
+    feeds = {name: rng.standard_normal(shape).astype(np.float32) for name, (_, shape) in inputs.items()}
+    feeds["i"] = np.array([[3, 0, 8, 8, 1]])
+    _agree(_run(model, feeds), _reference(model, feeds))
+
+
 def test_places_outside_of_a_tensor_touch_nothing_else(toolchain) -> None:
     """As the last ones that there are: what TVM makes of them would write anywhere."""
     inputs = {"x": (_F, (4, 3)), "i": (_I, (3, 1)), "u": (_F, (3, 3))}
@@ -305,11 +324,11 @@ def test_a_damaged_file_of_the_cache_counts_as_none(tmp_path) -> None:
 
 
 def test_what_cannot_be_linked_is_told(monkeypatch) -> None:
-    slots = tuple(Slot(BUFFER, "float32", (4,)) for _ in range(17))
-    many = Compiled(slots, (Call("f", tuple(range(17))),), (0,), b"", b"")
+    slots = tuple(Slot(BUFFER, "float32", (4,)) for _ in range(33))
+    many = Compiled(slots, (Call("f", tuple(range(33))),), (0,), b"", b"")
     model = _one("LRN", {"x": (_F, _SHAPE)}, {"y": (_F, _SHAPE)}, size=3)
     monkeypatch.setattr(by_tvm, "compiled_for", lambda _: many)
-    assert _refusal(model).endswith("TVM makes a function of 17 tensors, and 16 can be passed")
+    assert _refusal(model).endswith("TVM makes a function of 33 tensors, and 32 can be passed")
     kind = Compiled((Slot(INPUT, "float64", _SHAPE),), (), (0,), b"", b"")
     monkeypatch.setattr(by_tvm, "compiled_for", lambda _: kind)
     assert _refusal(model).endswith("TVM gives 'y' the type float64, not float32")

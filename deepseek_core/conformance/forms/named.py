@@ -64,6 +64,19 @@ def _choice(op: str) -> Family:
     )
 
 
+def _top() -> Family:
+    """Values and places of the best; rows have equal ones."""
+
+    def form(settings: Settings) -> Form:
+        return Form("TopK", (settings.shape,), aux={1: np.array([5])}, attributes=settings.attributes, outputs=2)
+
+    def variants(base: Settings) -> Iterator[Variant]:
+        yield Variant("smallest", "the smallest ones", base.but(largest=0))
+        yield Variant("innermost", "along the innermost axis", base.but(axis=-1, shape=(3, 289)))
+
+    return Family(lambda _: Settings((3, 17, 7), attributes={"axis": 1, "largest": 1}), form, variants, batched=False)
+
+
 def _rows(settings: Settings) -> dict[int, Array]:
     """Places and numbers for every other row."""
     places = np.arange(0, settings.shape[0], 2, dtype=np.int64)[::-1, np.newaxis]
@@ -151,5 +164,6 @@ FAMILIES: dict[str, Family] = {
     "ScatterElements": _named("ScatterElements", (3, 7, 5), _REDUCED, aux=_elements, axis=1, reduction="none"),
     "ScatterND": _named("ScatterND", (7, 3, 5), _REDUCED, aux=_rows, reduction="none"),
     "Shrink": _function("Shrink", lambd=0.75, bias=0.25),
+    "TopK": _top(),
 }
 """By op key."""

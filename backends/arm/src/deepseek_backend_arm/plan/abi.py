@@ -28,7 +28,7 @@ __all__ = [
 RANK = 8
 NOWHERE = -2
 """Place of a tensor that is left out."""
-MOST_POINTERS = 16
+MOST_POINTERS = 32
 """Tensors that a function of another compiler may have; `runtime/call.c` has as many."""
 
 Value = int | float | tuple[int, ...]

@@ -22,7 +22,7 @@ from deepseek_core.selection import cache_folder
 
 __all__ = ["Child", "NotCompiledError", "compiled_for", "keep", "kept"]
 
-_SOURCES = ("codegen.py", "compiled.py", "relaxed.py", "serial.py")
+_SOURCES = ("codegen.py", "compiled.py", "definition.py", "relaxed.py", "serial.py", "topk.py")
 """What shapes an answer, beside TVM."""
 _LENGTH = struct.Struct("<I")
 _DIGEST = 32

@@ -28,8 +28,8 @@ _ON_STACK = 1024
 
 
 def workspaces(function: Any) -> list[Any]:
-    """Buffers of a function that are too large for its stack."""
-    return [buffer for buffer in function.body.block.alloc_buffers if _bytes(buffer) > _ON_STACK]
+    """Buffers of a function that do not go on its stack: large ones, and those of no size."""
+    return [buffer for buffer in function.body.block.alloc_buffers if not 0 < _bytes(buffer) <= _ON_STACK]
 
 
 def plain(function: Any) -> Any:

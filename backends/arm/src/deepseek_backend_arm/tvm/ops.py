@@ -6,7 +6,7 @@ __all__ = ["OPS"]
 
 OPS = (
     *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Sinh", "Tan", "Shrink", "IsNaN"),
-    *("ArgMax", "ArgMin", "CumSum", "Einsum", "Hardmax", "ReduceLogSumExp"),
+    *("ArgMax", "ArgMin", "CumSum", "Einsum", "Hardmax", "ReduceLogSumExp", "TopK"),
     *("GroupNormalization", "LRN", "MeanVarianceNormalization"),
     *("AffineGrid", "GlobalLpPool", "GridSample", "LpPool", "MaxUnpool", "RoiAlign"),
     *("ScatterElements", "ScatterND"),

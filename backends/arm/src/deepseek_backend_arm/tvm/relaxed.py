@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import onnx
 import tvm
-from onnx import inliner
 from tvm import relax
 from tvm.relax.backend import DispatchSortScan
 from tvm.relax.frontend.onnx import from_onnx
 
 from deepseek_backend_arm.tvm.codegen import TARGET, build_object, plain, workspaces
 from deepseek_backend_arm.tvm.compiled import BUFFER, CONSTANT, INPUT, Call, Compiled, Slot
+from deepseek_backend_arm.tvm.definition import defined
+from deepseek_backend_arm.tvm.topk import legalized
 
 __all__ = ["compile_node"]
 
@@ -33,8 +34,7 @@ def compile_node(data: bytes, prefix: str) -> Compiled:
     model = onnx.ModelProto.FromString(data)
     op = model.graph.node[0].op_type
     if op in _BY_DEFINITION:
-        model = inliner.inline_selected_functions(model, [("", op)], exclude=False, inline_schema_functions=True)
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        model = defined(model)
     if op in _UNTYPED:
         _cast_result(model.graph)
     module = _lowered(from_onnx(model, keep_params_in_input=False))
@@ -50,6 +50,7 @@ def _cast_result(graph: onnx.GraphProto) -> None:
 
 def _lowered(module: Any) -> Any:
     passes = (
+        relax.transform.LegalizeOps({"relax.topk": legalized}, skip_ops=None),
         DispatchSortScan(),
         relax.transform.LegalizeOps(),
         relax.transform.AnnotateTIROpPattern(),

@@ -16,7 +16,17 @@ __all__ = ["Bounds", "bounds", "restriction"]
 
 _PARTLY = ("BatchNormalization", "Conv", "ConvTranspose")
 """Own kernels want their weights, and what they normalise by, when compiling."""
-_MORE = ("EyeLike", "IsInf", "MaxRoiPool", "OneHot", "RMSNormalization")
+_MORE = (
+    "Attention",
+    "CenterCropPad",
+    "RotaryEmbedding",
+    "Swish",
+    "EyeLike",
+    "IsInf",
+    "MaxRoiPool",
+    "OneHot",
+    "RMSNormalization",
+)
 """Ops that the capability table does not name: the conformance kit has no cases for them."""
 
 
@@ -45,7 +55,8 @@ def restriction(unit: Unit) -> str | None:
 def bounds(unit: Unit) -> tuple[Bounds, ...]:
     """Of the inputs that hold places."""
     find = _BOUNDS.get(unit.op)
-    return () if find is None else (find(unit),)
+    found = None if find is None else find(unit)
+    return () if found is None else (found,)
 
 
 def _shape(unit: Unit, position: int) -> tuple[int, ...]:
@@ -77,15 +88,23 @@ def _samples(unit: Unit) -> Bounds:
     return _within(2, 0, _shape(unit, 0)[0] - 1)
 
 
+def _rotations(unit: Unit) -> Bounds | None:
+    if len(unit.inputs) < 4 or unit.inputs[3] is None:
+        return None
+    size = _shape(unit, 1)[0]
+    return _within(3, -size, size - 1)
+
+
 def _first_column(unit: Unit) -> Bounds:
     edge = np.array([0, *(np.inf,) * 4])
     return _within(1, -edge, np.array([_shape(unit, 0)[0] - 1, *(np.inf,) * 4]))
 
 
-_BOUNDS: dict[str, Callable[[Unit], Bounds]] = {
+_BOUNDS: dict[str, Callable[[Unit], Bounds | None]] = {
     "MaxRoiPool": _first_column,
     "MaxUnpool": _anywhere,
     "RoiAlign": _samples,
+    "RotaryEmbedding": _rotations,
     "ScatterElements": _along_axis,
     "ScatterND": _rows,
 }
