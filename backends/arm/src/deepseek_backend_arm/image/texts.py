@@ -55,6 +55,7 @@ Link with -lm and -lpthread. The library needs a 64-bit ARM CPU and finds out wh
 """,
     "c": """\
 The model as C: program.c has its steps, constants.bin its weights, the other files the kernels.
+Objects that end in .obj, where there are some, are units that TVM compiled for ARM64.
 `make CC=aarch64-linux-gnu-gcc` builds the program `image`; `./image --help` says what it does.
 """,
 }
