@@ -20,12 +20,14 @@ from deepseek_backend_rocm.plan.steps import Buffer, Memory, Step
 from deepseek_backend_rocm.program import Image, Kernel
 from deepseek_backend_rocm.runtime import RocmExecutable
 from deepseek_backend_rocm.selection.choose import Chooser
-from deepseek_backend_rocm.selection.model import executed, issue_of, matrix_count
+from deepseek_backend_rocm.selection.model import INT8_PRODUCTS, executed, issue_of, matrix_count
 from deepseek_backend_rocm.targets import GPUS, Gpu
 from deepseek_backend_rocm.toolchain import TRITON
 from deepseek_core import CompileOptions, QuantizedModel, Target
 from deepseek_core.reference import evaluate
 from harness import Figure, Options, console, main
+from rocm_attention import fused_and_apart
+from rocm_each import alone
 from rocm_iree import VERSION, peer
 from rocm_networks import NETWORKS, Case
 
@@ -33,7 +35,8 @@ EMULATED = ("gfx942", "gfx1100", "gfx90a")
 PEERED = ("gfx942", "gfx1100")
 """Architectures whose inner loops are set beside IREE's: one with MFMA, one with WMMA."""
 BATCHES = (1, 32)
-PRODUCTS = ("conv", "matmul")
+EACH = "gfx942"
+"""Where every unit of EfficientNet-Lite0 is compared by itself too."""
 _DETAILS: dict[str, Any] = {}
 
 
@@ -53,6 +56,7 @@ def _figures(options: Options) -> Iterator[Figure]:
         case = NETWORKS[name]()
         yield from _compiled(case, ("gfx942",) if quick else tuple(GPUS))
         yield from _emulated(case, EMULATED[:1] if quick else EMULATED)
+        yield from _one_by_one(case) if case.exact else _attention(case)
         if name == "efficientnet" and not quick:
             yield from _beside_iree(case)
 
@@ -61,7 +65,7 @@ def _compiled(case: Case, architectures: Sequence[str]) -> Iterator[Figure]:
     """What a network's kernels are made of on each architecture."""
     images = {name: image_of(case.model, name) for name in architectures}
     rows = {(name, kernel.name): kernel for name, image in images.items() for kernel in _kernels(image, name)}
-    products = {key: kernel for key, kernel in rows.items() if kernel.name.startswith(PRODUCTS)}
+    products = {key: kernel for key, kernel in rows.items() if kernel.name.split("[")[0] in INT8_PRODUCTS}
     without = [key for key, kernel in products.items() if not _has_matrix(kernel, GPUS[key[0]])]
     spilled = [key for key, kernel in rows.items() if kernel.facts["spills"] or kernel.facts["scratch"]]
     note = f"{len(products)} of them multiply int8 matrices, on {len(architectures)} architectures"
@@ -95,6 +99,30 @@ def _emulated(case: Case, architectures: Sequence[str]) -> Iterator[Figure]:
         note = f"of {total}, {len(expected)} inputs; the largest by {largest:.3g}. {case.note}"
         target = 0 if case.exact else None
         yield Figure(f"{case.name}: outputs that differ, emulated {name}", different, "", "==", target, note)
+
+
+def _one_by_one(case: Case) -> Iterator[Figure]:
+    """Each unit of a network alone, fed with what the reference computes before it."""
+    rows = list(alone(case, EACH))
+    _DETAILS.setdefault("units", {})[case.name] = rows
+    different = sum(bool(row["different"]) for row in rows)
+    note = f"of {len(rows)} units, {sum(row['elements'] for row in rows):,} elements, each unit alone, emulated {EACH}"
+    yield Figure(f"{case.name}: units that differ", different, "", "==", 0, note)
+
+
+def _attention(case: Case) -> Iterator[Figure]:
+    """What fusing attention saves."""
+    for name in PEERED:
+        found = fused_and_apart(case, name)
+        _DETAILS.setdefault("attention", {}).setdefault(case.name, {})[name] = found
+        fused, apart = found["fused"], found["apart"]
+        note = (
+            f"{apart['launches']} where {found['kernels']} attentions are launches of their own; analytic "
+            f"{1e6 * fused['seconds']:.0f} µs for {1e6 * apart['seconds']:.0f}, matrix instructions "
+            f"{100 * found['dense']:.1f} % of the issue cycles of an attention"
+        )
+        text = f"{case.name}: launches, {name}"
+        yield Figure(text, fused["launches"], "", "<", apart["launches"], note)
 
 
 def _beside_iree(case: Case) -> Iterator[Figure]:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek_core import QuantizedModel
+from deepseek_core import QuantizedModel, Recipe
 from deepseek_core.ir import with_input_shapes
 from deepseek_core.ir.frontend import load_model
-from deepseek_core.pipeline import float_model, quantize
+from deepseek_core.pipeline import float_model, quantize, recipe_for
 from npu_networks import NETWORKS as FLOAT
 from quantization.networks import prepared
 from quantization.networks.base import load_arrays
@@ -51,15 +51,20 @@ def _efficientnet(key: str) -> Case:
     return Case(case.name, model, tuple(case.judged[:2]), exact=True)
 
 
-def _minilm() -> Case:
-    """MiniLM on sentences of `TOKENS` tokens, shorter ones padded behind their mask."""
+def _minilm(name: str = "MiniLM", *, weights: bool = False) -> Case:
+    """MiniLM on sentences of `TOKENS` tokens, shorter ones padded behind their mask.
+
+    Args:
+        weights: quantize its weights alone, and leave all else in float32.
+    """
     files = prepared(MiniLM())
     shapes = dict.fromkeys(("input_ids", "attention_mask"), (1, TOKENS))
     source = float_model(with_input_shapes(load_model(files.model), shapes))
     known = [load_arrays(file) for file in sorted(files.calibration.glob("*.npz"))]
-    model = quantize(source, list(_fitted(known)), targets=TARGETS)
+    recipe = Recipe(weights=recipe_for(source, TARGETS).weights) if weights else None
+    model = quantize(source, list(_fitted(known)), targets=TARGETS, recipe=recipe)
     judged = tuple(_fitted(list(itertools.islice(files.feeds(), 2))))
-    return Case("MiniLM", model, judged, exact=False, note="Its sums of real numbers have another order.")
+    return Case(name, model, judged, exact=False, note="Its sums of real numbers have another order.")
 
 
 def _fitted(feeds: Sequence[Feeds]) -> Iterator[Feeds]:
@@ -72,5 +77,6 @@ NETWORKS: dict[str, Callable[[], Case]] = {
     "efficientnet96": lambda: _efficientnet("efficientnet96"),
     "efficientnet": lambda: _efficientnet("efficientnet224"),
     "minilm": _minilm,
+    "minilm-weights": lambda: _minilm("MiniLM, weights alone", weights=True),
 }
 """Name → the network; the first is the quickest."""

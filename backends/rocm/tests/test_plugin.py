@@ -39,7 +39,10 @@ def test_the_table_is_this() -> None:
     assert "Conv" not in real
     by_weight = {(op, weight) for op, activation, weight, _ in rows if activation == "float16"}
     assert {op for op, _ in by_weight} == {"Gemm", "MatMul"}
-    assert len(by_weight) == 4
+    assert len(by_weight) == 5
+    unsigned = {(op, weight, output.replace("uint8", "int8")) for op, codes, weight, output in rows if "uint8" in codes}
+    signed = {(op, weight, output) for op, codes, weight, output in rows if codes.startswith("int8")}
+    assert unsigned == signed
 
 
 def test_figures_of_a_card_are_those_of_its_data_sheet() -> None:

@@ -21,7 +21,7 @@ class Listing:
         scratch: bytes of private memory of a lane.
         arguments: bytes of the kernel arguments.
         occupancy: wavefronts of it that a SIMD holds, as far as registers decide.
-        inner: mnemonic → how often it stands in the innermost loop with the most work; empty without a loop.
+        inner: mnemonic → how often it stands in the innermost loops with the most work; empty without a loop.
         whole: the same for the whole kernel.
     """
 
@@ -41,8 +41,12 @@ _BRANCH = re.compile(r"^s_c?branch\w*\s+(\.LBB\w+)")
 _WORD = re.compile(r"^([a-z]\w+)")
 
 
-def read_assembly(text: str) -> Listing:
-    """From the text that the compiler writes."""
+def read_assembly(text: str, loops: int = 1) -> Listing:
+    """From the text that the compiler writes.
+
+    Args:
+        loops: that do the work, one after the other.
+    """
     body = _instructions(text)
     return Listing(
         _number(r"\.vgpr_count:\s+(\d+)", text),
@@ -52,7 +56,7 @@ def read_assembly(text: str) -> Listing:
         _number(r"\.private_segment_fixed_size:\s+(\d+)", text),
         _number(r"\.kernarg_segment_size:\s+(\d+)", text),
         _number(r"; Occupancy:\s+(\d+)", text),
-        _counted(_innermost(body)),
+        _counted(_innermost(body, loops)),
         _counted(body),
     )
 
@@ -68,8 +72,8 @@ def _instructions(text: str) -> list[str]:
     return [line for line in lines if _LABEL.match(line) or (_WORD.match(line) and not line.startswith("."))]
 
 
-def _innermost(body: Sequence[str]) -> Sequence[str]:
-    """The loop without a loop in it that has the most matrix instructions, or the most instructions of any kind."""
+def _innermost(body: Sequence[str], most: int) -> list[str]:
+    """The loops without a loop in them that have the most matrix instructions, or the most instructions of any kind."""
     labels = {match[1]: number for number, line in enumerate(body) if (match := _LABEL.match(line))}
     spans = [
         (labels[match[1]], number)
@@ -77,10 +81,8 @@ def _innermost(body: Sequence[str]) -> Sequence[str]:
         if (match := _BRANCH.match(line)) and labels.get(match[1], number + 1) <= number
     ]
     inner = [(a, b) for a, b in spans if not any((c, d) != (a, b) and a <= c and d <= b for c, d in spans)]
-    if not inner:
-        return ()
-    first, last = max(inner, key=lambda span: (_matrix(body[span[0] : span[1]]), span[1] - span[0]))
-    return body[first : last + 1]
+    inner.sort(key=lambda span: (_matrix(body[span[0] : span[1]]), span[1] - span[0]), reverse=True)
+    return [line for first, last in inner[:most] for line in body[first : last + 1]]
 
 
 def _matrix(lines: Sequence[str]) -> int:

@@ -105,11 +105,12 @@ def _compile(variant: Variant, gpu: str) -> Built:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise BackendError(f"Triton cannot compile {variant.name} for {gpu}: {reason}", fix="report this") from error
     metadata = compiled.metadata
-    size = SIGNATURES[variant.kernel].size
+    signature = SIGNATURES[variant.kernel]
+    size = signature.size
     if gpu == CHECK.name:
         listing = Listing(0, 0, 0, 0, 0, size, 0, {}, {})
         return Built(variant, compiled.asm["cubin"], metadata.name, variant.warps * wave, metadata.shared, listing)
-    listing = read_assembly(compiled.asm["amdgcn"])
+    listing = read_assembly(compiled.asm["amdgcn"], signature.loops)
     if listing.arguments != size:
         raise BackendError(
             f"{variant.name} takes {listing.arguments} bytes of arguments on {gpu}", fix=f"install triton {TRITON}"
@@ -119,6 +120,7 @@ def _compile(variant: Variant, gpu: str) -> Built:
 
 def _source(variant: Variant) -> Any:
     from triton.compiler import ASTSource
+    from triton.experimental.gluon._runtime import GluonASTSource
 
     signature = SIGNATURES[variant.kernel]
     function = getattr(importlib.import_module(f"deepseek_backend_rocm.kernels.{signature.module}"), variant.kernel)
@@ -129,7 +131,8 @@ def _source(variant: Variant) -> Any:
     names = list(typed)
     hints = {(names.index(n),): [["tt.divisibility", 16], ["tt.pointer_range", 32]] for n in signature.pointers}
     hints |= {(names.index(name),): [["tt.divisibility", multiple]] for name, multiple in variant.divisible}
-    return ASTSource(fn=function, signature=typed, constexprs=dict(variant.constants), attrs=hints)
+    source = GluonASTSource if function.is_gluon() else ASTSource
+    return source(fn=function, signature=typed, constexprs=dict(variant.constants), attrs=hints)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deepseek_backend_rocm.targets import gpu_of
+from deepseek_backend_rocm.targets import LAUNCH, gpu_of
 from deepseek_core import Capabilities, DType, Granularity, Limit, OpRule, QuantScheme, Target
 
 __all__ = ["BINARY", "FORMATS", "MOVES", "REAL_BINARY", "REAL_UNARY", "TABLES", "capabilities"]
@@ -12,6 +12,7 @@ __all__ = ["BINARY", "FORMATS", "MOVES", "REAL_BINARY", "REAL_UNARY", "TABLES", 
 FORMATS = ("c", "bin")
 
 _CODES = QuantScheme(DType.INT8)
+_UNSIGNED = QuantScheme(DType.UINT8)
 _PER_CHANNEL = QuantScheme(DType.INT8, Granularity.PER_CHANNEL, symmetric=True)
 _PER_TENSOR = QuantScheme(DType.INT8, symmetric=True)
 _BLOCKS = (
@@ -29,8 +30,6 @@ _GEMM = (
     *(Limit(f"attr:{name}", allowed=(1.0,), default=1.0) for name in ("alpha", "beta")),
     Limit("attr:transA", allowed=(0,), default=0),
 )
-_LAUNCH = 5e-6
-"""Seconds that a kernel launch costs the device, of the order that vendors give for graph launches."""
 
 BINARY = ("Add", "Sub", "Mul", "Div", "Min", "Max")
 TABLES = (
@@ -67,34 +66,40 @@ def capabilities(target: Target) -> Capabilities:
         formats=FORMATS,
         peak_macs=gpu.peak_macs,
         bandwidth=gpu.bandwidth,
-        launch=_LAUNCH,
+        launch=LAUNCH,
     )
 
 
 def _rules() -> Iterator[OpRule]:
-    for weight in (_PER_CHANNEL, _PER_TENSOR):
-        yield OpRule("Conv", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_IMAGES)
-        yield OpRule("Gemm", _CODES, _CODES, weight, DType.INT32, fused=_FUSED, limits=_GEMM)
-        yield OpRule("MatMul", _CODES, _CODES, weight, fused=_FUSED, limits=_ALWAYS)
-    yield OpRule("MatMul", _CODES, _CODES, fused=_FUSED, limits=_ALWAYS)
-    for weight in (_PER_CHANNEL, _PER_TENSOR):
-        yield OpRule("Gemm", _CODES, DType.FLOAT32, weight, DType.INT32, fused=_FUSED, limits=_GEMM)
-        yield OpRule("MatMul", _CODES, DType.FLOAT32, weight, fused=_FUSED, limits=_ALWAYS)
-    yield OpRule("MatMul", _CODES, DType.FLOAT32, fused=_FUSED, limits=_ALWAYS)
-    for op in BINARY:
-        yield OpRule(op, _CODES, _CODES, fused=_FUSED if op == "Add" else (), limits=_ALWAYS)
-    for op in (*TABLES, *MOVES, "ReduceMean", "Softmax", "LayerNormalization"):
-        yield OpRule(op, _CODES, _CODES, limits=_ALWAYS)
-    for op in _POOLS:
-        yield OpRule(op, _CODES, _CODES, limits=_IMAGES)
-    yield OpRule(
-        "Pad", _CODES, _CODES, limits=(*_ALWAYS, Limit("attr:mode", allowed=("constant",), default="constant"))
-    )
-    yield OpRule("Resize", _CODES, _CODES, limits=(*_IMAGES, *_RESIZE))
+    for codes in (_CODES, _UNSIGNED):
+        yield from _coded(codes)
     yield from _weight_only()
+    for real in (DType.FLOAT32, DType.FLOAT16):
+        yield OpRule("MatMul", real, real, fused=_FUSED, limits=_ALWAYS)
     for op in (*_REAL, *MOVES):
         limits = (*_REAL_ALWAYS, _REAL_GELU) if op == "Gelu" else _REAL_ALWAYS
         yield OpRule(op, DType.FLOAT32, DType.FLOAT32, fused=_FUSED if op == "Add" else (), limits=limits)
+
+
+def _coded(codes: QuantScheme) -> Iterator[OpRule]:
+    """Tensors of codes; weights are int8 whatever activations are."""
+    for weight in (_PER_CHANNEL, _PER_TENSOR):
+        yield OpRule("Conv", codes, codes, weight, DType.INT32, fused=_FUSED, limits=_IMAGES)
+        yield OpRule("Gemm", codes, codes, weight, DType.INT32, fused=_FUSED, limits=_GEMM)
+        yield OpRule("MatMul", codes, codes, weight, fused=_FUSED, limits=_ALWAYS)
+    yield OpRule("MatMul", codes, codes, fused=_FUSED, limits=_ALWAYS)
+    for weight in (_PER_CHANNEL, _PER_TENSOR):
+        yield OpRule("Gemm", codes, DType.FLOAT32, weight, DType.INT32, fused=_FUSED, limits=_GEMM)
+        yield OpRule("MatMul", codes, DType.FLOAT32, weight, fused=_FUSED, limits=_ALWAYS)
+    yield OpRule("MatMul", codes, DType.FLOAT32, fused=_FUSED, limits=_ALWAYS)
+    for op in BINARY:
+        yield OpRule(op, codes, codes, fused=_FUSED if op == "Add" else (), limits=_ALWAYS)
+    for op in (*TABLES, *MOVES, "ReduceMean", "Softmax", "LayerNormalization"):
+        yield OpRule(op, codes, codes, limits=_ALWAYS)
+    for op in _POOLS:
+        yield OpRule(op, codes, codes, limits=_IMAGES)
+    yield OpRule("Pad", codes, codes, limits=(*_ALWAYS, Limit("attr:mode", allowed=("constant",), default="constant")))
+    yield OpRule("Resize", codes, codes, limits=(*_IMAGES, *_RESIZE))
 
 
 def _weight_only() -> Iterator[OpRule]:

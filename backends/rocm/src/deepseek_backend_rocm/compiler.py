@@ -57,8 +57,8 @@ def build_image(model: QuantizedModel, target: Target, options: CompileOptions) 
     codes, programs, report = Codes(), {}, dict(planned.report)
     for architecture in settings.architectures:
         choices = _choices(planned, architecture, options)
-        chosen = [choice.built for choice in choices]
-        programs[architecture] = bind(planned.steps, chosen, planned.arena, codes)
+        launches = [launch for choice in choices for launch in choice.launches]
+        programs[architecture] = bind(launches, planned.arena, codes)
         report[architecture] = _summary(planned, choices)
     inputs, outputs = (tuple(map(_port, places)) for places in (planned.inputs, planned.outputs))
     return Image(inputs, outputs, programs, planned.constants, codes.all(), report)
@@ -102,9 +102,11 @@ def _port(place: Place) -> Port:
 
 def _summary(planned: Plan, choices: Sequence[Choice]) -> dict[str, Any]:
     """What people want to know of an architecture's kernels."""
+    launches = [built for choice in choices for _, built in choice.launches]
     return {
-        "kernels": dict(sorted(Counter(choice.built.variant.name for choice in choices).items())),
-        "code_bytes": sum({choice.built.variant: len(choice.built.code) for choice in choices}.values()),
+        "kernels": dict(sorted(Counter(built.variant.name for built in launches).items())),
+        "launches": len(launches),
+        "code_bytes": sum({built.variant: len(built.code) for built in launches}.values()),
         "seconds": sum(choice.seconds for choice in choices),
         "basis": sorted({choice.basis for choice in choices}),
         "matrix_macs": sum(step.macs for step in planned.steps),

@@ -3,20 +3,12 @@
 import triton
 import triton.language as tl
 
-from deepseek_backend_rocm.kernels.numerics import rounded
+from deepseek_backend_rocm.kernels.numerics import added, requantized, rounded
 
 __all__ = ["conv", "matmul"]
 
 POINT, TAPS, TABLE = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)
 """How rows of the left matrix are found: they lie in memory; tap by tap of a window; by a table of every product."""
-
-
-@triton.jit
-def _requantized(acc, factors, zero, low, high):
-    """Codes [BM, BN] of accumulators: saturate(round_half_even(float32(acc) · factor) + zero) to [low, high]."""
-    ratio = acc.to(tl.float32) * factors[None, :]
-    bounded = tl.minimum(tl.maximum(ratio, (low - zero).to(tl.float32)), (high - zero).to(tl.float32))
-    return rounded(bounded) + zero
 
 
 @triton.jit
@@ -96,15 +88,10 @@ def conv(
         real = acc.to(tl.float32) * factors[None, :]
         tl.store(y + places, tl.minimum(tl.maximum(real, real_low), real_high), mask=stored)
         return
-    codes = _requantized(acc, factors, zero, low, high)
+    codes = requantized(acc, factors[None, :], zero, low, high)
     if ADD:
         other = tl.load(addend + places, mask=stored, other=0).to(tl.int32)
-        total = (codes - zero).to(tl.float32) * own_scale + (other - addend_zero).to(tl.float32) * addend_scale
-        ratio = tl.div_rn(total, tl.zeros_like(total) + sum_scale)
-        bounded = tl.minimum(
-            tl.maximum(ratio, (sum_low - sum_zero).to(tl.float32)), (sum_high - sum_zero).to(tl.float32)
-        )
-        codes = rounded(bounded) + sum_zero
+        codes = added(codes, other, zero, addend_zero, sum_zero, sum_low, sum_high, own_scale, addend_scale, sum_scale)
     tl.store(y + places, codes.to(tl.int8), mask=stored)
 
 

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-__all__ = ["codes_of", "rounded"]
+__all__ = ["added", "codes_of", "requantized", "rounded"]
 
 MAGIC = tl.constexpr(12582912.0)
 """1.5 · 2^23: a float32 near it has a unit in the last place of 1."""
@@ -28,3 +28,20 @@ def codes_of(ratio, zero, low, high):
     ratio = tl.where(ratio != ratio, 0.0, ratio)
     bounded = tl.minimum(tl.maximum(ratio, (low - zero).to(tl.float32)), (high - zero).to(tl.float32))
     return rounded(bounded) + zero
+
+
+@triton.jit
+def requantized(acc, factors, zero, low, high):
+    """Codes of accumulators: saturate(round_half_even(float32(acc) · factor) + zero) to [low, high]."""
+    ratio = acc.to(tl.float32) * factors
+    bounded = tl.minimum(tl.maximum(ratio, (low - zero).to(tl.float32)), (high - zero).to(tl.float32))
+    return rounded(bounded) + zero
+
+
+@triton.jit
+def added(codes, other, zero, addend_zero, sum_zero, sum_low, sum_high, own_scale, addend_scale, sum_scale):
+    """Codes of the sum of two tensors of codes, in float32."""
+    total = (codes - zero).to(tl.float32) * own_scale + (other - addend_zero).to(tl.float32) * addend_scale
+    ratio = tl.div_rn(total, total * 0.0 + sum_scale)
+    bounded = tl.minimum(tl.maximum(ratio, (sum_low - sum_zero).to(tl.float32)), (sum_high - sum_zero).to(tl.float32))
+    return rounded(bounded) + sum_zero

@@ -28,6 +28,7 @@ class Signature:
         integers: int32 parameters.
         reals: float32 parameters.
         constants: what a variant fixes.
+        loops: innermost loops that do its work, one after the other.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Signature:
     integers: tuple[str, ...] = ()
     reals: tuple[str, ...] = ()
     constants: tuple[str, ...] = ()
+    loops: int = 1
 
     @property
     def size(self) -> int:
@@ -108,10 +110,10 @@ class Variant:
         return int(dict(self.constants)[name])
 
 
-def _signature(name: str, module: str, *words: str) -> Signature:
+def _signature(name: str, module: str, *words: str, loops: int = 1) -> Signature:
     """`words`: pointers with their types, integers, reals, constants."""
     pointers, integers, reals, constants = (tuple(text.split()) for text in words)
-    return Signature(name, module, dict(word.split(":") for word in pointers), "y", integers, reals, constants)
+    return Signature(name, module, dict(word.split(":") for word in pointers), "y", integers, reals, constants, loops)
 
 
 _WINDOW = "sh sw dh dw top left"
@@ -130,14 +132,29 @@ def _strides(name: str) -> str:
 SIGNATURES = {
     signature.name: signature
     for signature in (
+        *(
+            _signature(
+                name,
+                module,
+                "x:i8 w:i8 bias:i32 factor:fp32 classes:i32 table:i32 addend:i8 y:",
+                f"rows n c depth x_row y_row h wide oh ow kw taps {_WINDOW} columns "
+                "zero low high addend_zero sum_zero sum_low sum_high",
+                "own_scale addend_scale sum_scale real_low real_high",
+                constants,
+            )
+            for name, module, constants in (
+                ("conv", "matrix", "BM BN BK MODE EVEN ADD REAL"),
+                ("direct", "direct", "BM BN BK DOWN ACROSS VERSION EVEN ADD REAL"),
+            )
+        ),
+        _signature("part", "split", "x:i8 w:i8 y:i32", "rows n c depth x_row span", "", "BM BN BK EVEN"),
         _signature(
-            "conv",
-            "matrix",
-            "x:i8 w:i8 bias:i32 factor:fp32 classes:i32 table:i32 addend:i8 y:",
-            f"rows n c depth x_row y_row h wide oh ow kw taps {_WINDOW} columns "
-            "zero low high addend_zero sum_zero sum_low sum_high",
+            "join",
+            "split",
+            "x:i32 bias:i32 factor:fp32 addend:i8 y:",
+            "count n parts zero low high addend_zero sum_zero sum_low sum_high",
             "own_scale addend_scale sum_scale real_low real_high",
-            "BM BN BK MODE EVEN ADD REAL",
+            "BLOCK ADD REAL",
         ),
         _signature(
             "matmul",
@@ -149,14 +166,25 @@ SIGNATURES = {
             "BM BN BK A_ROWS B_COLUMNS REAL",
         ),
         _signature(
+            "matmul_real",
+            "real_matrix",
+            "a: b: y:",
+            "m n k inner a_outer a_inner b_outer b_inner y_outer y_inner a_row a_k b_k b_column y_row",
+            "low high",
+            "BM BN BK A_ROWS B_COLUMNS",
+        ),
+        _signature(
             "attention",
             "attention",
             "q:i8 k:i8 v:i8 mask:fp32 y:",
             f"{_HEADS} q_zero k_zero s_zero p_zero v_zero zero low high",
             "factor scale p_scale y_factor real_low real_high",
             f"{_HEAD_TILES} WHOLE REAL",
+            loops=2,
         ),
-        _signature("attention_real", "attention", "q: k: v: mask: y:", _HEADS, "scale", _HEAD_TILES),
+        _signature(
+            "attention_real", "attention", "q:fp32 k:fp32 v:fp32 mask:fp32 y:fp32", _HEADS, "scale", _HEAD_TILES
+        ),
         _signature(
             "depthwise",
             "window",

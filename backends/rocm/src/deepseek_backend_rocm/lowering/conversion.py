@@ -6,9 +6,10 @@ from math import prod
 
 import numpy as np
 
+from deepseek_backend_rocm.lowering.centring import centred
 from deepseek_backend_rocm.lowering.emitter import Emitter
 from deepseek_backend_rocm.lowering.tensor import Tensor
-from deepseek_core import Granularity, QParams, Role, Unit
+from deepseek_core import DType, Granularity, QParams, Role, Unit
 from deepseek_core.errors import BackendError
 from deepseek_core.ir import qparams_of
 from deepseek_core.lowering import canonical
@@ -23,7 +24,7 @@ def conversion_problem(unit: Unit) -> str | None:
     qparams = qparams_of(unit.node)
     if qparams is None:
         return "its scale is computed at run time"
-    if unit.op == "QuantizeLinear" and str(qparams.scheme.dtype) != "int8":
+    if unit.op == "QuantizeLinear" and qparams.scheme.dtype not in (DType.INT8, DType.UINT8):
         return f"it makes {qparams.scheme.dtype} codes"
     return None
 
@@ -46,7 +47,8 @@ def _convert(unit: Unit, emitter: Emitter) -> None:
     emitter.define(y.value, _converted(emitter, kernel, emitter.tensor(x.value), qparams))
 
 
-def _converted(emitter: Emitter, kernel: str, source: Tensor, qparams: QParams) -> Tensor:
+def _converted(emitter: Emitter, kernel: str, source: Tensor, given: QParams) -> Tensor:
+    qparams = centred(given)
     channels, inner = _division(source.shape, qparams)
     if channels > 1:
         source = emitter.ordered(source, canonical(len(source.shape)))

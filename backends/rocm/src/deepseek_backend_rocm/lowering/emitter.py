@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from deepseek_backend_rocm.lowering.centring import MOVED, centred, is_unsigned
 from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_backend_rocm.plan.steps import Buffer, Constants, Memory, Place, Step
 from deepseek_backend_rocm.program import SIZES
@@ -45,12 +46,14 @@ class Emitter:
     def feed(self, value: ir.Value) -> Place:
         """Make a graph input known."""
         tensor = self.new(_dtype(value), _static(value))
-        self._tensors[value] = tensor
+        self._tensors[value] = self._flipped(tensor, "int8") if is_unsigned(value) else tensor
         return self._port(value, tensor)
 
     def result(self, value: ir.Value) -> Place:
         """A graph output in C order."""
         tensor = self.ordered(self.tensor(value), canonical(len(_static(value))))
+        if is_unsigned(value):
+            tensor = self._flipped(tensor, "uint8")
         if not isinstance(tensor.memory, Buffer):
             moved = self.new(tensor.dtype, tensor.shape)
             self.move(tensor, moved, tensor.shape, tensor.strides, moved.strides)
@@ -61,6 +64,8 @@ class Emitter:
         """A value that was defined before, or a constant."""
         if value not in self._tensors:
             array = constant_of(value)
+            if is_unsigned(value):
+                array = MOVED[array]
             if str(array.dtype) not in SIZES:
                 raise BackendError(f"'{value.name}' has element type {array.dtype}", fix="place its unit elsewhere")
             self._tensors[value] = self.constant(array)
@@ -143,6 +148,13 @@ class Emitter:
             types={"x": element, "y": element},
         )
 
+    def _flipped(self, tensor: Tensor, dtype: str) -> Tensor:
+        """Codes between uint8 and int8."""
+        result = self.new(dtype, tensor.shape, tensor.order)
+        places: dict[str, Tensor | Memory] = {"x": tensor, "table": self.constants.add(MOVED), "y": result}
+        self.emit("lookup", places, {"count": tensor.count})
+        return result
+
     def _port(self, value: ir.Value, tensor: Tensor) -> Place:
         assert isinstance(tensor.memory, Buffer)
         return Place(value.name or "", tensor.dtype, tensor.shape, tensor.memory)
@@ -173,10 +185,10 @@ def loops(dims: Sequence[int], **strides: Sequence[int]) -> tuple[dict[str, int]
 
 
 def qparams_for(operand: Operand) -> QParams:
-    """Scale and zero point of a quantized operand."""
+    """Scale and zero point of a quantized operand, for int8 codes."""
     if operand.qparams is None:
         raise BackendError(f"'{operand.real.name}' is not quantized", fix="quantize the model for this target")
-    return operand.qparams
+    return centred(operand.qparams)
 
 
 def _dtype(value: ir.Value) -> str:

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from deepseek_backend_rocm.lowering.codes import is_real, scale_and_zero
+from deepseek_backend_rocm.lowering.codes import activation_bounds, is_real, scale_and_zero
 from deepseek_backend_rocm.lowering.convolution import ELEMENT, POINT, ends, product
 from deepseek_backend_rocm.lowering.emitter import Emitter
 from deepseek_backend_rocm.lowering.tensor import Tensor
@@ -17,6 +17,8 @@ from deepseek_core.lowering import canonical, collapse, constant_of, shape_of, s
 
 __all__ = ["LOWERINGS", "batches", "matrix_problem", "readable"]
 
+_REALS = {"float16": "fp16", "float32": "fp32"}
+"""Real numbers that products take."""
 _MOST_BATCHES = 65535
 
 
@@ -81,11 +83,7 @@ def _weighted(unit: Unit, emitter: Emitter) -> None:
 def _of_two(unit: Unit, emitter: Emitter) -> None:
     (a, b), y = unit.operands(Role.DATA), unit.outputs[0]
     left, right = readable(emitter, emitter.tensor(a.value)), readable(emitter, emitter.tensor(b.value))
-    result = emitter.new("float32" if is_real(unit) else "int8", shape_of(y))
-    (a_scale, a_zero), (b_scale, b_zero) = map(scale_and_zero, (a, b))
-    scales = np.float32(np.float32(a_scale) * np.float32(b_scale))
-    if not is_real(unit):
-        scales = np.float32(scales / np.float32(scale_and_zero(y)[0]))
+    result = emitter.new(_result_type(left, unit), shape_of(y))
     batch = result.shape[:-2]
     inner, strides = batches(batch, [left, right, result])
     if inner is None:
@@ -93,7 +91,7 @@ def _of_two(unit: Unit, emitter: Emitter) -> None:
         inner, strides = batches(batch, [left, right, result])
     assert inner is not None
     names = ("a_outer", "a_inner", "b_outer", "b_inner", "y_outer", "y_inner")
-    values = {
+    values: dict[str, int | float] = {
         **dict(zip(names, (stride for row in strides for stride in row), strict=True)),
         "m": result.shape[-2],
         "n": result.shape[-1],
@@ -104,18 +102,37 @@ def _of_two(unit: Unit, emitter: Emitter) -> None:
         "b_k": right.strides[-2],
         "b_column": right.strides[-1],
         "y_row": result.shape[-1],
-        "a_zero": a_zero,
-        "b_zero": b_zero,
-        **ends(unit),
-        "factor": float(scales),
     }
     constants: dict[str, int | bool | str] = {"A_ROWS": values["a_k"] == 1, "B_COLUMNS": values["b_k"] == 1}
-    constants["REAL"] = is_real(unit)
-    macs = result.count * left.shape[-1]
     places = {"a": left, "b": right, "y": result}
-    types = {"y": ELEMENT[result.dtype]}
-    emitter.emit("matmul", places, values, constants=constants, types=types, batch=prod(batch), macs=macs)
+    numbers = {"batch": prod(batch), "macs": result.count * left.shape[-1]}
     emitter.define(y.value, result)
+    if a.qparams is None:
+        types = dict.fromkeys("aby", _REALS[result.dtype])
+        low, high = activation_bounds(unit).values()
+        bounds = {"low": low, "high": high}
+        emitter.emit("matmul_real", places, values | bounds, constants=constants, types=types, **numbers)
+        return
+    constants["REAL"] = is_real(unit)
+    types = {"y": ELEMENT[result.dtype]}
+    emitter.emit("matmul", places, values | _codes(unit), constants=constants, types=types, **numbers)
+
+
+def _result_type(left: Tensor, unit: Unit) -> str:
+    """Codes, or real numbers of the type that comes in."""
+    if not is_real(unit):
+        return "int8"
+    return left.dtype if unit.operands(Role.DATA)[0].qparams is None else "float32"
+
+
+def _codes(unit: Unit) -> dict[str, int | float]:
+    """Zero points and the factor of a product of codes."""
+    (a, b), y = unit.operands(Role.DATA), unit.outputs[0]
+    (a_scale, a_zero), (b_scale, b_zero) = map(scale_and_zero, (a, b))
+    scales = np.float32(np.float32(a_scale) * np.float32(b_scale))
+    if not is_real(unit):
+        scales = np.float32(scales / np.float32(scale_and_zero(y)[0]))
+    return {"a_zero": a_zero, "b_zero": b_zero, **ends(unit), "factor": float(scales)}
 
 
 def readable(emitter: Emitter, tensor: Tensor) -> Tensor:

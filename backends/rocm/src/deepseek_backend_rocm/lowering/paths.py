@@ -62,4 +62,4 @@ def _is_number(operand: Operand) -> bool:
     if operand.qparams is None:
         return operand.value is operand.real and operand.dtype is DType.FLOAT32
     scheme = operand.qparams.scheme
-    return scheme.dtype is DType.INT8 and scheme.granularity is Granularity.PER_TENSOR
+    return scheme.dtype in (DType.INT8, DType.UINT8) and scheme.granularity is Granularity.PER_TENSOR

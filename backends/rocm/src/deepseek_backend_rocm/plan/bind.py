@@ -8,7 +8,7 @@ from dataclasses import asdict
 from deepseek_backend_rocm.building import Built
 from deepseek_backend_rocm.kernels.signatures import SIGNATURES
 from deepseek_backend_rocm.plan.steps import Buffer, Memory, Step
-from deepseek_backend_rocm.program import Kernel, Launch, Pointer, Program, Space
+from deepseek_backend_rocm.program import ALIGNMENT, Kernel, Launch, Pointer, Program, Space
 from deepseek_backend_rocm.selection.candidates import grid_of
 
 __all__ = ["Codes", "bind"]
@@ -29,20 +29,23 @@ class Codes:
         return tuple(self._numbers)
 
 
-def bind(steps: Sequence[Step], chosen: Sequence[Built], arena: int, codes: Codes) -> Program:
+def bind(launches: Sequence[tuple[Step, Built]], arena: int, codes: Codes) -> Program:
     """The launches of planned steps.
 
     Args:
-        chosen: for each step, what runs it.
-        arena: bytes.
+        launches: each step with what runs it.
+        arena: bytes of planned buffers. Those without a place, alive from one launch to the next, share the end.
         codes: takes the code objects.
     """
+    between = {piece for step, _ in launches for piece in step.buffers() if piece.place < 0}
+    for buffer in between:
+        buffer.place = -(-arena // ALIGNMENT) * ALIGNMENT
     kernels: dict[str, Kernel] = {}
-    for built in chosen:
+    for _, built in launches:
         kernels.setdefault(built.variant.name, _kernel(built, codes))
     numbers = {name: number for number, name in enumerate(kernels)}
-    launches = (_launch(step, built, numbers[built.variant.name]) for step, built in zip(steps, chosen, strict=True))
-    return Program(arena, tuple(kernels.values()), tuple(launches))
+    bound = tuple(_launch(step, built, numbers[built.variant.name]) for step, built in launches)
+    return Program(max((arena, *(b.place + b.bytes for b in between))), tuple(kernels.values()), bound)
 
 
 def _kernel(built: Built, codes: Codes) -> Kernel:

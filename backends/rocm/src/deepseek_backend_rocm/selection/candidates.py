@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import gcd
 
@@ -66,6 +66,17 @@ _RDNA = (
     Tile(128, 128, 32, 8),
     Tile(128, 128, 64, 8),
 )
+_DIRECT = (
+    # Rows and columns of wavefronts, then the tile: each wavefront has its own fragments, so wide steps cost no LDS.
+    (1, 1, Tile(16, 16, 64, 1)),
+    (1, 1, Tile(16, 16, 128, 1)),
+    (1, 1, Tile(32, 16, 64, 1)),
+    (1, 1, Tile(32, 32, 32, 1)),
+    (1, 1, Tile(32, 32, 64, 1)),
+    (2, 1, Tile(64, 32, 64, 2)),
+    (2, 2, Tile(64, 64, 64, 4)),
+    (2, 2, Tile(128, 64, 32, 4)),
+)
 _DOTS = (
     Tile(16, 16, 32, 1),
     Tile(32, 32, 32, 1),
@@ -78,11 +89,13 @@ _DOTS = (
 _HEADS = {
     # Queries, keys, wavefronts: what registers hold next to a head's elements.
     "cdna": ((16, 32, 1), (32, 32, 2), (32, 64, 2), (64, 64, 4), (128, 64, 4), (32, 128, 4)),
-    "rdna": ((16, 32, 1), (16, 32, 2), (32, 32, 2), (32, 32, 4), (64, 32, 4), (32, 64, 4)),
-    "lanes": ((16, 16, 2), (16, 16, 4), (16, 32, 4), (32, 32, 8)),
+    "rdna": ((16, 32, 1), (16, 32, 2), (32, 32, 4), (64, 32, 4), (32, 32, 8), (16, 32, 4), (16, 16, 4), (16, 16, 8)),
+    "lanes": ((16, 16, 2), (16, 16, 4), (16, 32, 4), (32, 32, 8), (16, 16, 8)),
 }
 _CHECKED = (Tile(32, 32, 32, 1), Tile(64, 64, 64, 4, stages=3), Tile(128, 128, 64, 8, stages=3))
 _ROWS = ("layer_norm", "layer_norm_real", "mean", "reduce_real", "softmax", "softmax_real")
+_DEPTH, _REAL_TILE = 32, 64 * 64
+"""Step, and most elements, of a tile of real numbers."""
 _SMALL = 4096
 """Elements up to which a workgroup is one wavefront: there is too little for more."""
 
@@ -101,14 +114,16 @@ def candidates(step: Step, gpu: Gpu) -> list[Variant]:
     match step.kernel:
         case "conv":
             return list(_convolutions(step, gpu))
-        case "matmul":
+        case "matmul" | "matmul_real":
             return list(_products(step, gpu))
+        case "part":
+            return list(_parts(step, gpu))
         case "attention" | "attention_real":
             return list(_attentions(step, gpu))
         case "depthwise" | "pool":
             return [_windowed(step)]
         case "weight_only":
-            return [_weighted(step, gpu)]
+            return list(_weighted(step, gpu))
         case name if name in _ROWS:
             few = step.integer("count") <= 64
             return [_fixed(step, warps=1 if few else 4, BM=4, BLOCK=64 if few else 256)]
@@ -124,9 +139,9 @@ def grid_of(step: Step, variant: Variant) -> tuple[int, int, int]:
         return -(-step.integer(name) // variant.constant(tile))
 
     match step.kernel:
-        case "conv":
+        case "conv" | "part":
             return parts("rows", "BM"), parts("n", "BN"), step.batch
-        case "matmul":
+        case "matmul" | "matmul_real":
             return parts("m", "BM"), parts("n", "BN"), step.batch
         case "attention" | "attention_real":
             return parts("m", "BM"), 1, step.batch
@@ -153,20 +168,20 @@ def _windowed(step: Step) -> Variant:
     return Variant.of(step.kernel, {**step.constants, **tile}, divisible=wide)
 
 
-def _weighted(step: Step, gpu: Gpu) -> Variant:
-    """Few rows, as when text is made word by word, are padded least by the smallest tile."""
+def _weighted(step: Step, gpu: Gpu) -> Iterator[Variant]:
+    """Few rows, as when text is made word by word, are padded least by the smallest tile; what spills gets it too."""
     few = step.integer("m") <= 16 or step.integer("m") * step.integer("n") <= _SMALL
     lone = gpu.matrix == "v_dot4"  # every lane multiplies real numbers by itself, and holds what that takes
-    sizes = {"BM": 16, "BN": 32} if few else {"BM": 32, "BN": 32} if lone else {"BM": 64, "BN": 64}
     hints = tuple((name, 16) for name in ("pitch", "block", "k") if step.integer(name) % 16 == 0)
-    return Variant.of(
-        step.kernel,
-        {**step.constants, **sizes},
-        types=step.types,
-        divisible=hints,
-        warps=1 if few and not lone else 4,
-        instruction=16 if gpu.wave == 64 else 0,
-    )
+    for rows, columns in ((16, 32),) if few else ((32, 32),) if lone else ((64, 64), (32, 32)):
+        yield Variant.of(
+            step.kernel,
+            {**step.constants, "BM": rows, "BN": columns},
+            types=step.types,
+            divisible=hints,
+            warps=1 if few and not lone else 4,
+            instruction=16 if gpu.wave == 64 else 0,
+        )
 
 
 def _convolutions(step: Step, gpu: Gpu) -> Iterator[Variant]:
@@ -177,11 +192,33 @@ def _convolutions(step: Step, gpu: Gpu) -> Iterator[Variant]:
         hints += [("c", multiple), ("x_row", multiple)]
     if (multiple := gcd(step.integer("n"), step.integer("y_row"), 16)) >= 4:
         hints += [("y_row", multiple), ("n", multiple)]
-    for tile in _sensible(gpu, step.integer("rows"), step.integer("n"), depth):
+    if step.constants["MODE"] == 0 and gpu.matrix.startswith("v_wmma") and ("c", 16) in hints:
+        yield from _directs(step, gpu, depth, tuple(hints))
+    for tile in _sensible(tiles_of(gpu), step.integer("rows"), step.integer("n"), depth):
         even = not by_table and inner % tile.depth == 0
         # Elements loaded one by one, each under a mask of its own, are too many for one wavefront's registers.
         fewest = 1 if ("c", 16) in hints or step.constants["MODE"] == 0 else 2
         yield _tiled(step, replace(tile, warps=max(tile.warps, fewest)), tuple(hints), EVEN=even)
+
+
+def _directs(step: Step, gpu: Gpu, depth: int, hints: tuple[tuple[str, int], ...]) -> Iterator[Variant]:
+    """Without LDS, where rows of the left matrix lie at multiples of 16 bytes: a lane's share of a fragment."""
+    inner, version = step.integer("c"), 1 if gpu.name.startswith("gfx11") else 2
+    tiles = [tile for *_, tile in _DIRECT]
+    for tile in _sensible(tiles, step.integer("rows"), step.integer("n"), depth):
+        down, across, _ = _DIRECT[tiles.index(tile)]
+        constants = {"DOWN": down, "ACROSS": across, "VERSION": version, "EVEN": inner % tile.depth == 0}
+        tiled = _tiled(replace(step, kernel="direct"), tile, hints, **constants)
+        if depth % tile.depth == 0:
+            yield tiled
+
+
+def _parts(step: Step, gpu: Gpu) -> Iterator[Variant]:
+    inner = step.integer("c")
+    hints = [("depth", 16), ("span", 16)]
+    hints += [(name, multiple) for name in ("c", "x_row", "n") if (multiple := gcd(step.integer(name), 16)) >= 4]
+    for tile in _sensible(tiles_of(gpu), step.integer("rows"), step.integer("n"), step.integer("span")):
+        yield _tiled(step, tile, tuple(hints), EVEN=inner % tile.depth == 0)
 
 
 def _products(step: Step, gpu: Gpu) -> Iterator[Variant]:
@@ -194,18 +231,20 @@ def _products(step: Step, gpu: Gpu) -> Iterator[Variant]:
     hints = [hint for hint in hints if hint[1] >= 4] if aligned else []
     # Triton 3.7.1 mixes up the places of a right matrix that lies by rows when one wavefront of gfx90a transposes it.
     fewest = 1 if step.constants["B_COLUMNS"] else 2
-    for tile in _sensible(gpu, step.integer("m"), step.integer("n"), -(-step.integer("k") // 32) * 32):
+    tiles = tiles_of(gpu) if step.kernel == "matmul" else _real_tiles(step, gpu)
+    for tile in _sensible(tiles, step.integer("m"), step.integer("n"), -(-step.integer("k") // 32) * 32):
         yield _tiled(step, replace(tile, warps=max(tile.warps, fewest)), tuple(hints))
 
 
 def _attentions(step: Step, gpu: Gpu) -> Iterator[Variant]:
     """Blocks of queries and keys; where one block may have all keys, a kernel that reads them once."""
-    names = ("depth", "wide", "q_row", "q_k", "k_column", "k_k", "v_row", "v_column", "y_row")
-    names += tuple(f"{side}_{axis}" for side in "qkvy" for axis in ("outer", "inner"))
-    hints = tuple((name, multiple) for name in names if (multiple := gcd(step.integer(name), 16)) >= 4)
+    strides = {"Q": ("q_row", "q_k"), "K": ("k_column", "k_k"), "V": ("v_row", "v_column")}
+    names = [pair[not step.constants[f"{side}_ROWS"]] for side, pair in strides.items()]
+    names += ["depth", "wide", "y_row", *(f"{side}_{axis}" for side in "qkvy" for axis in ("outer", "inner"))]
+    multiple = gcd(*(step.integer(name) for name in names), 16)
+    hints = tuple((name, multiple) for name in names) if multiple >= 4 else ()
     coded, keys = step.kernel == "attention", step.integer("n")
-    # Without matrix cores for a type, accumulators and both operands are in every lane's registers.
-    lone = gpu.matrix == "v_dot4" or (not coded and step.types["y"] == "fp32" and gpu.wave == 32)
+    lone = gpu.matrix == "v_dot4" if coded else _in_lanes(step, gpu)
     kind = "lanes" if lone else "cdna" if gpu.wave == 64 else "rdna"
     # See `_products` about one wavefront and values that lie by rows.
     fewest = 2 if coded and step.constants["V_ROWS"] else 1
@@ -224,16 +263,26 @@ def _power(step: Step, name: str) -> int:
     return max(32, 1 << (step.integer(name) - 1).bit_length())
 
 
-def _sensible(gpu: Gpu, rows: int, columns: int, depth: int) -> Iterator[Tile]:
+def _real_tiles(step: Step, gpu: Gpu) -> Sequence[Tile]:
+    """Small tiles: real numbers take two or four times the registers and LDS of codes."""
+    tiles = _DOTS if _in_lanes(step, gpu) else tiles_of(gpu)
+    return [tile for tile in tiles if tile.depth == _DEPTH and tile.rows * tile.columns <= _REAL_TILE]
+
+
+def _in_lanes(step: Step, gpu: Gpu) -> bool:
+    """Whether no matrix core takes a step's real numbers: every lane holds accumulators and both operands."""
+    return gpu.matrix == "v_dot4" or (gpu.wave == 32 and step.types.get("y") != "fp16")
+
+
+def _sensible(tiles: Sequence[Tile], rows: int, columns: int, depth: int) -> Iterator[Tile]:
     """Tiles less than twice as large as the product in each direction, and always the smallest."""
-    tiles = tiles_of(gpu)
     for tile in tiles:
         fits = tile.rows < 2 * max(rows, 9) and tile.columns < 2 * max(columns, 17) and depth % tile.depth == 0
         if fits or tile is tiles[0]:
             yield tile
 
 
-def _tiled(step: Step, tile: Tile, hints: tuple[tuple[str, int], ...], **constants: bool) -> Variant:
+def _tiled(step: Step, tile: Tile, hints: tuple[tuple[str, int], ...], **constants: int) -> Variant:
     sizes = {"BM": tile.rows, "BN": tile.columns, "BK": tile.depth}
     return Variant.of(
         step.kernel,

@@ -1,11 +1,17 @@
 """What a variant costs, from its machine code: an issue model of its inner loop, and the memory it moves.
 
 A matrix instruction keeps the matrix core of its SIMD busy for (multiply-accumulates of the instruction) / (rate of the
-SIMD) cycles; rates follow from a compute unit's int8 rate in `targets`. The cycles that AMD documents agree: "AMD
-Instinct MI200/MI300 Instruction Set Architecture" (passes of 4 cycles: v_mfma_i32_32x32x8i8 16 passes on CDNA2,
-v_mfma_i32_32x32x16_i8 8 and v_mfma_i32_16x16x32_i8 4 on CDNA3), and "RDNA 3 Instruction Set Architecture" for WMMA.
-Vector instructions issue in wave / 16 cycles on CDNA (SIMDs of 16 lanes) and in one on RDNA (32 lanes); LDS gives a
-compute unit 128 bytes a cycle. Latencies are not in the model: enough wavefronts are assumed to hide them.
+SIMD) cycles; rates follow from a compute unit's rates in `targets`. They are the cycles of AMD's Matrix Instruction
+Calculator (github.com/ROCm/amd_matrix_instruction_calculator, `matrix_calculator.py`, key `cycles`) for CDNA 2, CDNA 3,
+RDNA 3 and RDNA 4; for CDNA 4, which it lacks, those of LLVM's scheduling model (`llvm/lib/Target/AMDGPU/SISchedule.td`,
+`Write8PassMAI` for the 32x32 and `Write4PassMAI` for the 16x16 shapes, passes of 4 cycles).
+
+Vector instructions issue in wave / 16 cycles on CDNA, passes of 4 cycles as LLVM's model counts them
+(`SICommonWriteRes`: "1 / (operations / cycle) / 4"), and in one on RDNA, whose SIMDs have 32 lanes. Transcendental
+functions are at a quarter of the rate (`WriteTrans32`: "these are quarter rate"), and so are 32-bit integer products on
+RDNA (`GFX10SpeedModel` and `GFX11SpeedModel` give `WriteIntMul` the latency of `WriteQuarterRate32`; CDNA's
+`SIDPFullSpeedModel` gives them the full rate). LDS gives a compute unit 128 bytes a cycle, 4 from each of 32 banks.
+Latencies are not in the model: enough wavefronts are assumed to hide them.
 """
 
 from __future__ import annotations
@@ -22,9 +28,12 @@ from deepseek_backend_rocm.targets import Gpu
 
 __all__ = ["INT8_PRODUCTS", "Issue", "cost_of", "executed", "issue_of", "matrix_count", "problem_of", "turns_of"]
 
-INT8_PRODUCTS = ("attention", "conv", "matmul")
+INT8_PRODUCTS = ("attention", "conv", "direct", "matmul", "part")
 """Kernels that multiply matrices of codes."""
 _SHAPE = re.compile(r"_(\d+)x(\d+)x(\d+)")
+_QUARTER = tuple(f"v_{name}" for name in ("cos_f", "exp_f", "log_f", "rcp_f", "rcp_iflag", "rsq_f", "sin_f", "sqrt_f"))
+_QUARTER_RDNA = ("v_mul_hi_", "v_mul_lo_u32", "v_mad_u64", "v_mad_co_u64", "v_mad_i64", "v_mad_co_i64")
+"""How names of instructions start that issue at a quarter of the rate."""
 _LOST = 0.5
 """Share of what could overlap that does not: an assumption, which makes the denser of two equal loops win."""
 _PLACES = 128
@@ -74,7 +83,7 @@ def _needed(built: Built, gpu: Gpu) -> str:
     """How names of the matrix instruction start that a variant must have; empty where it needs none."""
     if built.variant.kernel in INT8_PRODUCTS:
         return gpu.matrix
-    half = built.variant.kernel == "attention_real" and dict(built.variant.types)["q"] == "fp16"
+    half = built.variant.kernel == "matmul_real" and dict(built.variant.types)["y"] == "fp16"
     return gpu.matrix.replace("_i32_", "_f32_") if half and "_i32_" in gpu.matrix else ""
 
 
@@ -123,7 +132,9 @@ def turns_of(step: Step, built: Built) -> int:
         taps = step.integer("taps")
         inner = step.integer("depth") if step.constants["MODE"] == 2 else step.integer("c")
         return taps * -(-inner // built.variant.constant("BK"))
-    if step.kernel == "matmul":
+    if step.kernel == "part":
+        return -(-step.integer("span") // built.variant.constant("BK"))
+    if step.kernel in ("matmul", "matmul_real"):
         return -(-step.integer("k") // built.variant.constant("BK"))
     if step.kernel.startswith("attention"):
         return -(-step.integer("n") // built.variant.constant("BN")) if built.listing.inner else 1
@@ -146,7 +157,8 @@ def _is_matrix(name: str) -> bool:
 def _matrix_cycles(name: str, gpu: Gpu) -> float:
     found = _SHAPE.search(name)
     work = int(found[1]) * int(found[2]) * int(found[3]) if found else 4 * gpu.wave
-    return work / (gpu.int8 / gpu.simds)
+    rate = gpu.float32 if name.endswith("f32") else gpu.float16 if "f16" in name else gpu.int8
+    return work / (rate / gpu.simds)
 
 
 def _cycles(name: str, gpu: Gpu) -> float:
@@ -154,7 +166,8 @@ def _cycles(name: str, gpu: Gpu) -> float:
         return 0.0 if name.startswith(("s_wait", "s_nop", "s_delay", "s_clause", "s_barrier")) else 1.0
     if name.startswith("ds_"):
         return max(gpu.wave * _width(name) / _PLACES, 1.0)
-    return max(gpu.wave / 16, 1.0) if gpu.wave == 64 else 1.0
+    quarter = name.startswith(_QUARTER) or (gpu.wave == 32 and name.startswith(_QUARTER_RDNA))
+    return (gpu.wave / 16 if gpu.wave == 64 else 1.0) * (4 if quarter else 1)
 
 
 def _width(name: str) -> int:

@@ -106,14 +106,20 @@ class _Graph:
         self.nodes.append(node)
         return node.outputs[0]
 
+    def quantized(self, real: ir.Value, scale: Any, zero: Any) -> ir.Value:
+        codes = self.node("QuantizeLinear", [real, self.constant(np.float32(scale)), self.constant(np.int8(zero))])
+        codes.type = ir.TensorType(ir.DataType.INT8)
+        return codes
+
+    def requantized(self, real: ir.Value, scale: float, zero: int) -> ir.Value:
+        """The real value of its codes."""
+        return self.dequantized(self.quantized(real, scale, zero), np.float32(scale), np.int8(zero))
+
     def finish(self, real: ir.Value, scale: float) -> None:
         """Perhaps a Relu, then codes of about this scale: most of them not saturated."""
         if self.rng.random() < 0.4:
             real = self.node("Relu", [real])
-        numbers = np.float32(scale * self.rng.uniform(0.5, 2)), np.int8(self.rng.integers(-128, 128))
-        codes = self.node("QuantizeLinear", [real, *map(self.constant, numbers)])
-        codes.type = ir.TensorType(ir.DataType.INT8)
-        self.outputs.append(codes)
+        self.outputs.append(self.quantized(real, scale * self.rng.uniform(0.5, 2), self.rng.integers(-128, 128)))
 
     def spread(self, scales: Array, depth: int) -> float:
         """Scale that a sum of so many random products needs."""
@@ -122,6 +128,11 @@ class _Graph:
 
 def _sizes(rng: np.random.Generator, count: int, most: int) -> list[int]:
     return [int(rng.integers(1, most + 1)) for _ in range(count)]
+
+
+def _aligned(rng: np.random.Generator, size: int) -> int:
+    """Every second time a multiple of 16: rows of such a matrix are read in whole vectors."""
+    return -(-size // 16) * 16 if rng.random() < 0.5 else size
 
 
 def _window(rng: np.random.Generator, most: int) -> dict[str, list[int]]:
@@ -167,6 +178,7 @@ def _depthwise(graph: _Graph, rng: np.random.Generator) -> None:
 
 def _gemm(graph: _Graph, rng: np.random.Generator) -> None:
     rows, depth, columns = _sizes(rng, 1, 70) + _sizes(rng, 1, 300) + _sizes(rng, 1, 150)
+    depth = _aligned(rng, depth)
     turned = int(rng.integers(0, 2))
     x = graph.data((rows, depth))
     weight, scales = graph.weight((columns, depth) if turned else (depth, columns), 0 if turned else 1)
@@ -187,13 +199,12 @@ def _product(graph: _Graph, rng: np.random.Generator) -> None:
 def _residual(graph: _Graph, rng: np.random.Generator) -> None:
     """A convolution of 1 × 1 with what is added to it."""
     inputs, outputs, height, width = _sizes(rng, 4, 40)
+    inputs = _aligned(rng, inputs)
     x = graph.data((1, inputs, height, width))
     weight, scales = graph.weight((outputs, inputs, 1, 1), 0)
     real = graph.node("Conv", [x, weight, graph.bias(scales, outputs)], kernel_shape=[1, 1])
     scale = graph.spread(scales, inputs)
-    codes = graph.node("QuantizeLinear", [real, graph.constant(np.float32(scale)), graph.constant(np.int8(3))])
-    codes.type = ir.TensorType(ir.DataType.INT8)
-    left = graph.dequantized(codes, np.float32(scale), np.int8(3))
+    left = graph.requantized(real, scale, 3)
     graph.finish(graph.node("Add", [left, graph.data((1, outputs, height, width))]), scale + graph.scale)
 
 
@@ -203,6 +214,38 @@ def _sum(graph: _Graph, rng: np.random.Generator) -> None:
     graph.finish(graph.node("Add", [graph.data(shape), graph.data(other)]), 2 * graph.scale)
 
 
+def _long(graph: _Graph, rng: np.random.Generator) -> None:
+    """So many products in each sum that it pays to make them in parts."""
+    rows, depth, columns = (int(rng.integers(low, high)) for low, high in ((1, 21), (4000, 12000), (1, 61)))
+    x = graph.data((rows, depth))
+    weight, scales = graph.weight((depth, columns), 1)
+    graph.text += f" to {columns}"
+    graph.finish(graph.node("MatMul", [x, weight]), graph.spread(scales, depth))
+
+
+def _attention(graph: _Graph, rng: np.random.Generator) -> None:
+    """Softmax between two products, with a scale and a mask or without."""
+    batch, heads, rows, keys = _sizes(rng, 2, 3) + _sizes(rng, 2, 90)
+    depth, wide = _sizes(rng, 2, 40)
+    q = graph.data((batch, heads, rows, depth))
+    first = graph.scale
+    k = graph.data((batch, heads, depth, keys))
+    spread = first * graph.scale * 74 * 74 * float(np.sqrt(depth))
+    scores, way = graph.node("MatMul", [q, k]), int(rng.integers(0, 4))
+    if way == 0:
+        scores = graph.requantized(scores, spread / 40, int(rng.integers(-20, 20)))
+    elif way < 3:
+        number = graph.constant(np.float32(spread / 3 if way == 1 else 3 / spread))
+        scores = graph.node(("Div", "Mul")[way - 1], [scores, number])
+    if way and rng.random() < 0.7:
+        shape = (batch, 1, rows if rng.random() < 0.5 else 1, keys)
+        mask = np.where(rng.random(shape) < 0.3, -1e4, rng.uniform(-1, 1, shape)).astype(np.float32)
+        scores = graph.node("Add", [scores, graph.constant(mask)])
+    shares = graph.requantized(graph.node("Softmax", [scores], axis=-1), 1 / 255, -128)
+    graph.text += f" {('codes', 'over', 'times', 'plain')[way]}"
+    graph.finish(graph.node("MatMul", [shares, graph.data((batch, heads, keys, wide))]), graph.scale / 2)
+
+
 KINDS: dict[str, Callable[[_Graph, np.random.Generator], None]] = {
     "convolution": _dense,
     "depthwise convolution": _depthwise,
@@ -210,5 +253,7 @@ KINDS: dict[str, Callable[[_Graph, np.random.Generator], None]] = {
     "product of two inputs": _product,
     "convolution and sum": _residual,
     "sum": _sum,
+    "long product": _long,
+    "attention": _attention,
 }
 """What draws a unit of each kind."""
