@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from deepseek_backend_arm.capabilities import capabilities
 from deepseek_backend_arm.container import Container
 from deepseek_backend_arm.emulator import find_qemu
+from deepseek_backend_arm.linking import LinkedServer, write_linked
 from deepseek_backend_arm.lowering import by_tvm
 from deepseek_backend_arm.server import Server
 from deepseek_backend_arm.toolchain import find_toolchain
@@ -147,6 +148,15 @@ def test_a_library_links_with_its_example(model, toolchain, tmp_path) -> None:
     assert (done.returncode, done.stdout[:12]) == (0, "y: 24 bytes,")
 
 
+def test_objects_fit_into_a_shared_library(model, toolchain, tmp_path) -> None:
+    """As an ARM64 machine loads the runtime: code that lies anywhere."""
+    backend, target = discover().resolve("arm64")
+    table = Container.decode(backend.compile(model, target, CompileOptions()).payload).table
+    words = ["-shared", "-Wl,-z,text,-z,defs", "-o", "units.so", *write_linked(table, tmp_path), "-lm", "-lc"]
+    find_toolchain().run(words, tmp_path)
+    assert (tmp_path / "units.so").read_bytes()[:4] == b"\x7fELF"
+
+
 def test_sources_bring_objects_that_the_makefile_links_and_keeps(model, tmp_path) -> None:
     _unpacked(model, "c", tmp_path)
     objects = sorted(path.name for path in tmp_path.glob("*.obj"))
@@ -232,8 +242,34 @@ def test_places_outside_of_a_tensor_touch_nothing_else(toolchain) -> None:
     inputs = {"x": (_F, (4, 3)), "i": (_I, (3, 1)), "u": (_F, (3, 3))}
     model = _one("ScatterND", inputs, {"y": (_F, (4, 3))})
     x, u = np.zeros((4, 3), np.float32), np.arange(9, dtype=np.float32).reshape(3, 3)
-    far = _run(model, {"x": x, "i": np.array([[2**40], [-(2**40)], [1]]), "u": u})["y"]
-    np.testing.assert_array_equal(far, np.stack([u[1], u[2], x[0], u[0]]))
+    far = np.array([[2**40], [-(2**40)], [1]])
+    found = _run(model, {"x": x, "i": far, "u": u})["y"]
+    np.testing.assert_array_equal(found, np.stack([u[1], u[2], x[0], u[0]]))
+    node = helper.make_node("ScatterND", ["x", "far", "u"], ["y"])
+    fixed = _onnx([node], {"x": inputs["x"], "u": inputs["u"]}, {"y": inputs["x"]}, numpy_helper.from_array(far, "far"))
+    np.testing.assert_array_equal(_run(load_model(fixed), {"x": x, "u": u})["y"], found)
+
+
+def test_equal_units_share_an_object() -> None:
+    nodes = [
+        helper.make_node("LRN", [x], [y], name=f"lrn_{y}", size=3) for x, y in (("x", "a"), ("a", "b"), ("b", "y"))
+    ]
+    nodes[2].attribute[0].i = 5
+    backend, target = discover().resolve("arm64")
+    model = load_model(_onnx(nodes, {"x": (_F, _SHAPE)}, {"y": (_F, _SHAPE)}))
+    container = Container.decode(backend.compile(model, target, CompileOptions()).payload)
+    assert len(container.objects) == 2
+    assert len(set(container.functions)) == len(container.functions)
+    assert list(map(len, container.table.objects)) == list(container.objects)
+
+
+def test_a_runtime_that_refuses_leaves_nothing_behind(model, toolchain) -> None:
+    backend, target = discover().resolve("arm64")
+    container = Container.decode(backend.compile(model, target, CompileOptions()).payload)
+    server = LinkedServer((str(find_qemu()), "-cpu", "cortex-a72"), container.table)
+    with pytest.raises(BackendError, match="lacks an instruction set"):
+        server.load(replace(container, level=2))
+    assert not Path(server._command[-1]).exists()
 
 
 def test_the_same_bytes_twice(model) -> None:

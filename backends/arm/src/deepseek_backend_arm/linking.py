@@ -6,11 +6,13 @@ import tempfile
 from pathlib import Path
 
 from deepseek_backend_arm.build import SHARED, runtime_folder
+from deepseek_backend_arm.container import Container
 from deepseek_backend_arm.native import Library
 from deepseek_backend_arm.plan.linked import Linked
 from deepseek_backend_arm.server import Server
 from deepseek_backend_arm.sources import FLAGS, LIBRARY
 from deepseek_backend_arm.toolchain import find_toolchain
+from deepseek_core.errors import BackendError
 
 __all__ = ["LinkedServer", "linked_library", "write_linked"]
 
@@ -29,9 +31,20 @@ class LinkedServer(Server):
         find_toolchain().run(["-static", "-s", "-o", "serve", *words, "-lm", "-lpthread"], folder)
         super().__init__((*emulator, str(folder / "serve")))
 
+    def load(self, container: Container) -> int:
+        """Load the program; a runtime that refuses it ends."""
+        try:
+            return super().load(container)
+        except BackendError:
+            self._end()
+            raise
+
     def free(self, slot: int) -> None:
         """Forget the program, and end."""
         super().free(slot)
+        self._end()
+
+    def _end(self) -> None:
         self.close()
         self._folder.cleanup()
 
