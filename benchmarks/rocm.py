@@ -144,7 +144,7 @@ def _beside_iree(case: Case) -> Iterator[Figure]:
 def _row(step: Step, gpu: Gpu) -> dict[str, Any]:
     """One product: by the inner loop where IREE's has matrix instructions, by the whole kernel where it has none."""
     m, n, k = step.integer("rows"), step.integer("n"), step.integer("c")
-    built, other = Chooser(gpu).choose(step).built, peer(m, n, k, gpu.name)
+    (step, built), other = Chooser(gpu).choose(step).launches[0], peer(m, n, k, gpu.name)
     in_loop = other is not None and issue_of(other.inner, gpu).matrix > 0
     own = issue_of(built.listing.inner, gpu) if in_loop else executed(step, built, gpu)
     theirs = None if other is None else issue_of(other.inner if in_loop else other.whole, gpu).efficiency

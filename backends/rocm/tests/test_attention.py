@@ -103,8 +103,17 @@ def test_a_row_without_a_key_has_no_result(triton) -> None:
         ((PRODUCT, SCALED, MASKED, ("Softmax p", ("u",), {"axis": 2}), VALUES, MERGED), ("y",)),
         ((PRODUCT, ("Div t", ("4.5", "s"), {}), *WHOLE[2:]), ("y",)),
         ((PRODUCT, ("Sub t", ("s", "4.5"), {}), *WHOLE[2:]), ("y",)),
+        ((*WHOLE[:-1], ("Relu r", ("o",), {}), ("Identity y", ("r",), {})), ("y",)),
     ],
-    ids=["shares are read", "scores are read", "scaled scores are read", "columns", "a number over scores", "sub"],
+    ids=[
+        "shares are read",
+        "scores are read",
+        "scaled scores are read",
+        "columns",
+        "number over scores",
+        "sub",
+        "relu",
+    ],
 )
 def test_what_is_read_elsewhere_or_is_another_function_stays(nodes, outputs) -> None:
     assert "attention_real" not in _kernels(_float_model(SHAPES, nodes, outputs))

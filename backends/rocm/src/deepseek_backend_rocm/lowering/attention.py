@@ -124,7 +124,7 @@ def _is_number(operand: Operand) -> bool:
 def _fits(units: Sequence[Unit], mask: Operand | None) -> bool:
     """Whether types and sizes are the kernel's."""
     scores, *between, _, values = units
-    if scores.operands(Role.WEIGHT) or values.operands(Role.WEIGHT):
+    if scores.operands(Role.WEIGHT) or values.operands(Role.WEIGHT) or len(values.outputs) > 1:
         return False
     ends_of = (*scores.operands(Role.DATA), *values.operands(Role.DATA))
     coded = [operand.qparams is not None for operand in ends_of]
@@ -132,6 +132,8 @@ def _fits(units: Sequence[Unit], mask: Operand | None) -> bool:
     inner += [operand for unit in between for operand in unit.operands(Role.DATA)]
     rounded = [operand.qparams is not None for operand in inner]
     if len(set(coded)) > 1 or (any(rounded) and (between or not coded[0])):
+        return False
+    if not coded[0] and values.activation is not None:
         return False
     types = {_type(operand) for operand in (*inner, *ends_of, values.outputs[0]) if operand.qparams is None}
     return types <= {"float32"} and _sizes_fit(scores, values, mask, _WIDEST if coded[0] else _WIDEST_REAL)
@@ -162,7 +164,8 @@ def _order(values: Unit, readers: Mapping[ir.Value, Sequence[Unit]]) -> Order:
 
 
 def lower_attention(found: Attention, emitter: Emitter) -> bool:
-    """Emit the kernel; False, and nothing is emitted, where matrices repeat along more axes than it has."""
+    """Emit the kernel; False, and none is emitted, where matrices repeat along more axes than it has."""
+    emitter.unit = found.values
     q, k = found.scores.operands(Role.DATA)
     v, y = found.values.operands(Role.DATA)[1], found.values.outputs[0]
     sides = [readable(emitter, emitter.tensor(operand.value)) for operand in (q, k, v)]
@@ -183,9 +186,8 @@ def lower_attention(found: Attention, emitter: Emitter) -> bool:
         "MASK": found.mask is not None,
     }
     places: dict[str, Tensor] = {**dict(zip("qkv", sides, strict=True)), "mask": mask, "y": result}
-    emitter.unit = found.values
-    macs = prod(result.shape[:-2]) * int(values["m"]) * int(values["n"]) * int(values["depth"] + values["wide"])
     batch = prod(result.shape[:-2])
+    macs = batch * int(values["m"] * values["n"] * (values["depth"] + values["wide"]))
     if q.qparams is None:
         emitter.emit("attention_real", places, values, constants=constants, batch=batch, macs=macs)
     else:
