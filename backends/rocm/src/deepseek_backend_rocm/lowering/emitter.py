@@ -41,7 +41,7 @@ class Emitter:
         self.unit: Unit | None = None
         self._tensors: dict[ir.Value, Tensor] = {}
         self._producers: dict[Buffer, Step] = {}
-        self._reordered: dict[tuple[Memory, Order, Order], Tensor] = {}
+        self._reordered: dict[tuple[Memory, tuple[int, ...], Order, Order], Tensor] = {}
 
     def feed(self, value: ir.Value) -> Place:
         """Make a graph input known."""
@@ -117,12 +117,12 @@ class Emitter:
         """The tensor with its axes in another order in memory; made once, where it is needed."""
         if tensor.lies_as(order):
             return replace(tensor, order=order)
-        key = (tensor.memory, tensor.order, order)
+        key = (tensor.memory, tensor.shape, tensor.order, order)  # what is only reshaped lies in the same memory
         if key not in self._reordered:
             moved = self.new(tensor.dtype, tensor.shape, order)
             self.move(tensor, moved, tensor.shape, tensor.strides, moved.strides)
             self._reordered[key] = moved
-        return replace(self._reordered[key], shape=tensor.shape)
+        return self._reordered[key]
 
     def move(
         self,

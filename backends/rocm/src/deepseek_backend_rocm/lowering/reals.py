@@ -116,9 +116,9 @@ def _cast(unit: Unit, emitter: Emitter) -> None:
 def lower_mixed_move(unit: Unit, emitter: Emitter) -> None:
     """Move what comes in, and convert it for those outputs that have another type."""
     moves.LOWERINGS[unit.op](unit, emitter)
-    source, moved = unit.operands(Role.DATA)[0], emitter.tensor(unit.outputs[0].value)
+    source = unit.operands(Role.DATA)[0]
     for output in unit.outputs:
-        result = moved
+        result = moved = emitter.tensor(output.value)
         if source.qparams is None and output.qparams is not None:
             result = quantized(emitter, moved, output.qparams)
         elif source.qparams is not None and output.qparams is None:
