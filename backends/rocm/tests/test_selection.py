@@ -68,11 +68,48 @@ def test_the_inner_loop_is_counted() -> None:
         ("gfx1030", "v_dot4c_i32_i8", 1),
         ("gfx1100", "v_wmma_i32_16x16x16_iu8", 32),
         ("gfx1201", "v_wmma_i32_16x16x16_iu8", 8),
+        ("gfx90a", "v_mfma_f32_32x32x8f16", 64),
+        ("gfx90a", "v_mfma_f32_16x16x16bf16_1k", 32),
+        ("gfx90a", "v_mfma_f32_32x32x2f32", 64),
+        ("gfx942", "v_mfma_f32_32x32x8_f16", 32),
+        ("gfx942", "v_mfma_f32_16x16x16_bf16", 16),
+        ("gfx942", "v_mfma_f32_32x32x2_f32", 64),
+        ("gfx950", "v_mfma_f32_32x32x16_f16", 32),
+        ("gfx950", "v_mfma_f32_32x32x2_f32", 64),
+        ("gfx1100", "v_wmma_f32_16x16x16_f16", 32),
+        ("gfx1201", "v_wmma_f32_16x16x16_bf16", 16),
     ],
 )
 def test_matrix_instructions_take_the_documented_cycles(gpu, instruction, cycles) -> None:
-    """Passes of four cycles on CDNA, by AMD's instruction set documents; elsewhere by the card's rate."""
+    """By AMD's Matrix Instruction Calculator, and LLVM's scheduling model for gfx950; dot4 at the full rate."""
     assert issue_of({instruction: 1}, GPUS[gpu]).matrix == cycles
+
+
+@pytest.mark.parametrize(
+    ("gpu", "instruction", "cycles"),
+    [
+        ("gfx942", "v_add_u32_e32", 4),
+        ("gfx942", "v_exp_f32_e32", 16),
+        ("gfx942", "v_mul_lo_u32", 4),
+        ("gfx1100", "v_add_nc_u32_e32", 1),
+        ("gfx1100", "v_exp_f32_e32", 4),
+        ("gfx1100", "v_rcp_f32_e32", 4),
+        ("gfx1100", "v_mul_lo_u32", 4),
+        ("gfx1100", "v_mul_f32_e32", 1),
+    ],
+)
+def test_what_is_transcendental_issues_at_a_quarter_of_the_rate(gpu, instruction, cycles) -> None:
+    assert issue_of({instruction: 1}, GPUS[gpu]).other == cycles
+
+
+def test_loops_one_after_the_other_are_counted_together() -> None:
+    twice = _ASSEMBLY.replace(
+        ".LBB0_3:", ".LBB0_3:\n  v_mfma_i32_32x32x16_i8 a[0:15], v[2:3], v[4:5], a[0:15]\n  s_cbranch_scc0 .LBB0_3"
+    )
+    assert read_assembly(twice).inner == read_assembly(_ASSEMBLY).inner
+    both = read_assembly(twice, 2).inner
+    assert both["v_mfma_i32_32x32x16_i8"] == 3
+    assert both["s_cbranch_scc0"] == both["s_cbranch_scc1"] == 1
 
 
 def test_the_share_of_matrix_instructions_leaves_waits_out() -> None:
