@@ -237,6 +237,19 @@ def test_ops_written_out_by_their_definitions(toolchain) -> None:
     _agree(_run(model, feeds), _reference(model, feeds))
 
 
+def test_tensors_of_float16_and_an_output_that_nobody_reads(toolchain) -> None:
+    half = (TensorProto.FLOAT16, (2, 9))
+    nodes = [
+        helper.make_node("TopK", ["x", "k"], ["v", "i"], name="top"),
+        helper.make_node("ScatterElements", ["x", "i", "u"], ["y"], name="scatter", axis=1),
+    ]
+    inputs = {"x": half, "u": (TensorProto.FLOAT16, (2, 3))}
+    model = load_model(_onnx(nodes, inputs, {"y": half}, numpy_helper.from_array(np.array([3]), "k")))
+    rng = np.random.default_rng(4)
+    feeds = {name: rng.standard_normal(shape).astype(np.float16) for name, (_, shape) in inputs.items()}
+    _agree(_run(model, feeds), _reference(model, feeds))
+
+
 def test_places_outside_of_a_tensor_touch_nothing_else(toolchain) -> None:
     """As the last ones that there are: what TVM makes of them would write anywhere."""
     inputs = {"x": (_F, (4, 3)), "i": (_I, (3, 1)), "u": (_F, (3, 3))}

@@ -76,7 +76,7 @@ def _unusable(compiled: Compiled) -> str | None:
 
 
 def _steps(compiled: Compiled, fed: Sequence[int], kept: Sequence[Bounds], piece: Piece) -> Sequence[Tensor]:
-    """Emit the calls; gives the node's outputs.
+    """Emit the calls; gives a tensor for each output of the node, any for one without a name.
 
     Args:
         fed: input of the node that each input of `compiled` is.
@@ -90,7 +90,8 @@ def _steps(compiled: Compiled, fed: Sequence[int], kept: Sequence[Bounds], piece
         places: dict[str, Memory] = {f"p{i}": None for i in range(MOST_POINTERS)}
         given = {f"p{i}": tensors[slot].memory for i, slot in enumerate(call.slots)}
         piece.emitter.step("call", {**places, **given}, {"function": number})
-    return [tensors[slot] for slot in compiled.outputs]
+    outputs = iter(compiled.outputs)
+    return [tensors[next(outputs) if value.name else 0] for value in piece.node.outputs]
 
 
 def _tensor(compiled: Compiled, slot: Slot, fed: Sequence[int], within: Mapping[int, Bounds], piece: Piece) -> Tensor:

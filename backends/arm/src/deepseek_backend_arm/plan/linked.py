@@ -39,7 +39,9 @@ class Linked:
         """Positions of an object's functions."""
         if built and built not in self.objects:
             self.objects.append(built)
-        self.functions.extend(function for function in functions if function not in self.functions)
+        for function in functions:
+            if function not in self.functions:
+                self.functions.append(function)
         return [self.functions.index(function) for function in functions]
 
     def source(self) -> str:
@@ -61,5 +63,5 @@ def _call(number: int, function: Function) -> str:
 
 
 def _text(text: str) -> str:
-    """A C string of ASCII; characters that C would take for something else are left out."""
+    """A C string of ASCII; an underscore for what C or a terminal would take for something else."""
     return json.dumps("".join(c if c.isascii() and c.isprintable() and c != "?" else "_" for c in text))

@@ -120,7 +120,7 @@ class Child:
     def _alive(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "deepseek_backend_arm.tvm.worker"],
+                [sys.executable, "-P", "-m", "deepseek_backend_arm.tvm.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
