@@ -143,6 +143,10 @@ _POOL = (
     _Change("strides", "a different stride for each axis", {"strides": (2, 1)}),
     _Change("p_1", "sums of magnitudes", {"p": 1}),
 )
+_REGIONS = (
+    _Change("scale", "regions of a larger image", {"spatial_scale": 0.5}),
+    _Change("adaptive", "as many samples as pixels", {"sampling_ratio": 0}),
+)
 _REDUCED = _Change("reduction", "numbers are added to what is there", {"reduction": "add"})
 
 FAMILIES: dict[str, Family] = {
@@ -160,7 +164,7 @@ FAMILIES: dict[str, Family] = {
     "MaxUnpool": _named("MaxUnpool", (2, 3, 4, 5), aux=_pooled, kernel_shape=(2, 2), strides=(2, 2)),
     "MeanVarianceNormalization": _named("MeanVarianceNormalization", _IMAGE, axes=(0, 2, 3)),
     "ReduceLogSumExp": reduce("ReduceLogSumExp"),
-    "RoiAlign": _named("RoiAlign", _IMAGE, aux=_regions, output_height=2, output_width=3, sampling_ratio=2),
+    "RoiAlign": _named("RoiAlign", _IMAGE, *_REGIONS, aux=_regions, output_height=2, output_width=3, sampling_ratio=2),
     "ScatterElements": _named("ScatterElements", (3, 7, 5), _REDUCED, aux=_elements, axis=1, reduction="none"),
     "ScatterND": _named("ScatterND", (7, 3, 5), _REDUCED, aux=_rows, reduction="none"),
     "Shrink": _function("Shrink", lambd=0.75, bias=0.25),

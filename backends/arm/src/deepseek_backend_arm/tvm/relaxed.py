@@ -37,6 +37,8 @@ def compile_node(data: bytes, prefix: str) -> Compiled:
         model = defined(model)
     if op in _UNTYPED:
         _cast_result(model.graph)
+    if op == "RoiAlign":
+        _scale_regions(model.graph)
     module = _lowered(from_onnx(model, keep_params_in_input=False))
     return _Sequence(module, prefix).compiled()
 
@@ -46,6 +48,17 @@ def _cast_result(graph: onnx.GraphProto) -> None:
     (node,), (output,) = graph.node, graph.output
     node.output[0] = "untyped"
     graph.node.append(onnx.helper.make_node("Cast", ["untyped"], [output.name], to=output.type.tensor_type.elem_type))
+
+
+def _scale_regions(graph: onnx.GraphProto) -> None:
+    """Regions in pixels of the image: TVM's `spatial_scale` gives others than ONNX's."""
+    (node,) = graph.node
+    for attribute in node.attribute:
+        if attribute.name == "spatial_scale":
+            scale = onnx.numpy_helper.from_array(np.array(attribute.f, np.float32), "scale")
+            graph.initializer.append(scale)
+            graph.node.insert(0, onnx.helper.make_node("Mul", [node.input[1], scale.name], ["scaled"]))
+            node.input[1], attribute.f = "scaled", 1.0
 
 
 def _lowered(module: Any) -> Any:

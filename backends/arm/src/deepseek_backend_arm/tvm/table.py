@@ -117,10 +117,7 @@ def _both_signs(unit: Unit) -> str | None:
 
 def _averages(unit: Unit) -> str | None:
     attributes = unit.node.attributes
-    averages = attributes.get_string("mode", "avg") == "avg" and attributes.get_int("sampling_ratio", 0) > 0
-    if averages and attributes.get_float("spatial_scale", 1.0) == 1.0:
-        return None
-    return ", and TVM's is right for averages of a given number of samples in the scale of the image only"
+    return None if attributes.get_string("mode", "avg") == "avg" else ", and TVM's finds other maxima"
 
 
 def _infers(unit: Unit) -> str | None:
