@@ -12,15 +12,20 @@ __all__ = ["BARE", "FLAGS", "LIBRARY", "features", "march", "sources"]
 FLAGS = ("-std=gnu11", "-O2", "-ffp-contract=off", "-Wall", "-Wextra")
 """Contraction to fused operations would change roundings that the IR defines."""
 LIBRARY = (
-    *("convolution", "depthwise", "elementwise", "gemm", "gemm_dotprod", "gemm_i8mm", "gemm_neon", "matmul"),
-    *("loader", "model", "movement", "normalization", "pool", "pooling"),
+    *("convolution", "depthwise", "depthwise_dotprod", "elementwise", "gemm", "gemm_dotprod", "gemm_i8mm", "gemm_neon"),
+    *("matmul", "loader", "model", "movement", "normalization", "pool", "pooling"),
     *("call", "linked"),
-    *("cast", "control", "pairs", "real_function", "real_gemm", "real_matrix", "real_pool", "recurrent", "rows"),
+    *("cast", "control", "pairs", "real_function", "real_gemm", "real_gemm_half", "real_matrix", "real_pool"),
+    *("recurrent", "rows"),
 )
 """Files of the library, without their `.c`."""
 BARE = ("bare", "bare_threads")
 """What images have instead of a C library, where the compiler's own is large."""
-_FEATURES = {"gemm_dotprod": ("dotprod",), "gemm_i8mm": ("dotprod", "i8mm")}
+_FEATURES = {
+    **dict.fromkeys(("depthwise_dotprod", "gemm_dotprod"), ("dotprod",)),
+    "gemm_i8mm": ("dotprod", "i8mm"),
+    "real_gemm_half": ("fp16",),
+}
 
 
 def features(name: str) -> tuple[str, ...]:

@@ -53,8 +53,10 @@ class Toolchain:
         """Options for a file that needs more than ARMv8-A."""
         if not features:
             return ()
-        front = "-march=armv8.2-a" if self.name == "gcc" else "-mcpu=generic"
-        return ("+".join((front, *features)),)
+        if self.name == "gcc":
+            return ("+".join(("-march=armv8.2-a", *features)),)
+        names = ("fullfp16" if name == "fp16" else name for name in features)  # as LLVM has them
+        return ("+".join(("-mcpu=generic", *names)),)
 
     def run(self, arguments: Sequence[str], folder: Path) -> None:
         """Compile or link in a folder.

@@ -31,12 +31,13 @@ from deepseek_backend_arm.lowering.tensor import Tensor
 from deepseek_backend_arm.lowering.weights import pack_codes, pack_nibbles, pack_real, padded
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_backend_arm.plan.program import Memory
+from deepseek_backend_arm.settings import FAST
 from deepseek_core import DType, Granularity, Operand, Unit
 from deepseek_core.lowering import Axis, canonical, constant_of, shape_of, stretched
 
 __all__ = ["LOWERINGS", "multiplied", "packed_right"]
 
-_REAL, _HALF, _BYTES, _NIBBLES = 0, 1, 2, 3
+_REAL, _HALF, _BYTES, _NIBBLES, _HALF_SUMS = range(5)
 """How a matrix is kept; `ds_kept` in the runtime."""
 
 
@@ -232,7 +233,8 @@ def _kept(emitter: Emitter, unit: Unit, b: Operand) -> _Right:
 def packed_right(emitter: Emitter, matrix: NDArray[np.float32], *, is_half: bool = False) -> _Right:
     """A constant right side of real numbers, [depth, columns]; kept in float16 where that is what it was."""
     packed = pack_real(matrix).astype(np.float16) if is_half else pack_real(matrix)
-    return _Right(emitter.constants.add(packed), _HALF if is_half else _REAL, None, None, 1, *matrix.shape)
+    half = _HALF_SUMS if emitter.settings.half == FAST else _HALF
+    return _Right(emitter.constants.add(packed), half if is_half else _REAL, None, None, 1, *matrix.shape)
 
 
 def multiplied(

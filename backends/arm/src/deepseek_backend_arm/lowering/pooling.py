@@ -97,7 +97,7 @@ def _pooled(
         **dict(zip(("n", "c", "mean", "include_pad"), (n, c, int(mean), int(include_pad)), strict=True)),
         **dict(zip(("x_zero", "zero", "x_scale", "y_scale"), (x_zero, zero, x_scale, scale), strict=True)),
     }
-    emitter.emit("pool2d", {"x": source, "y": result}, values, scratch=4 * c)
+    emitter.emit("pool2d", {"x": source, "y": result}, values)
     return result
 
 

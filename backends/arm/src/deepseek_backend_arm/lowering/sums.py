@@ -16,6 +16,7 @@ from deepseek_backend_arm.lowering.weights import matrix, pack_real, padded
 from deepseek_backend_arm.lowering.windows import is_point, spatial, unfold, window_values
 from deepseek_backend_arm.plan.abi import Value
 from deepseek_backend_arm.plan.program import Memory
+from deepseek_backend_arm.settings import FAST
 from deepseek_core.lowering import Axis, channels_last
 
 __all__ = ["NO_ADDEND", "ROWS", "CodeSums", "Codes", "RealSums", "Sums", "convolve", "gemm_scratch", "real_scratch"]
@@ -23,6 +24,8 @@ __all__ = ["NO_ADDEND", "ROWS", "CodeSums", "Codes", "RealSums", "Sums", "convol
 ROWS = 30
 """Positions that are gathered before they are multiplied (`DS_ROWS`)."""
 _MOST_TAPS = 256
+_REAL, _HALF, _HALF_SUMS = 0, 1, 4
+"""How weights are kept; `ds_kept` in the runtime."""
 NO_ADDEND: dict[str, Value] = {
     **dict.fromkeys(("addend_zero", "sum_zero"), 0),
     "sum_low": -128,
@@ -117,7 +120,7 @@ def convolve(emitter: Emitter, x: Tensor, axes: Sequence[Axis], groups: int, sum
         else:
             _real_matrix(emitter, source, groups, sums, values={**values, **point}, result=result)
     elif by_channel and not real:
-        _depthwise(emitter, source, sums, values, result)
+        _depthwise(emitter, source, sums, axes, values=values, result=result)
     else:
         _matrix(emitter, source, groups, sums, values={**values, **point}, result=result)
     return result
@@ -146,20 +149,29 @@ def gemm_scratch(depth: int) -> int:
     return (ROWS + 8) * 8 + ROWS * depth + 64
 
 
+def depthwise_scratch(channels: int, axes: Sequence[Axis]) -> int:
+    """Bytes of a row of codes of 0, and of quads of data and weights as `runtime/depthwise_dotprod.c` lays them."""
+    width = axes[-1]
+    taps = axes[0].kernel if len(axes) > 1 else 1
+    columns = (max(width.positions, 4) - 1) * width.stride + (width.kernel - 1) * width.dilation + 1
+    return width.size * channels + 64 + -(-taps // 4) * 64 * (columns + width.kernel)
+
+
 def real_scratch(depth: int) -> int:
-    """Bytes in which one thread gathers rows of real numbers, and unpacks eight columns."""
-    return (ROWS + 2) * 8 + (ROWS + 8) * depth * 4 + 64
+    """Bytes in which one thread gathers rows of real numbers, and unpacks eight columns or rounds rows to float16."""
+    return (ROWS + 2) * 8 + ROWS * depth * 4 + max(8 * 4, ROWS * 2) * depth + 64
 
 
-def _depthwise(emitter: Emitter, x: Tensor, sums: CodeSums, values: dict[str, Value], result: Tensor) -> None:
+def _depthwise(
+    emitter: Emitter, x: Tensor, sums: CodeSums, axes: Sequence[Axis], *, values: dict[str, Value], result: Tensor
+) -> None:
     assert sums.codes is not None
     taps = np.ascontiguousarray(sums.weights.reshape(len(sums.weights), -1).T)
     places: dict[str, Tensor | Memory] = {"x": x, "y": result, "bias": emitter.constants.add(corrected(sums))}
     places |= {"scale": emitter.constants.add(sums.scale), "weights": emitter.constants.add(taps)}
     numbers = {"x_zero": sums.x_zero, "zero": sums.codes.zero, "low": sums.codes.low, "high": sums.codes.high}
     numbers["wide"] = int((sums.weights == -128).any())
-    blank = int(str(values["w"])) * x.shape[1] + 64
-    emitter.emit("depthwise", places, {**values, **numbers}, scratch=blank)
+    emitter.emit("depthwise", places, {**values, **numbers}, scratch=depthwise_scratch(x.shape[1], axes))
 
 
 def _matrix(
@@ -204,7 +216,7 @@ def _real_matrix(
     numbers: dict[str, Value] = {
         "oc": result.shape[1],
         "depth": depth,
-        "kept": int(sums.is_half),
+        "kept": (_HALF_SUMS if emitter.settings.half == FAST else _HALF) if sums.is_half else _REAL,
         "low": sums.low,
         "high": sums.high,
     }

@@ -45,6 +45,30 @@ static ds_gemm narrowed(ds_gemm g, int begin, int end) {
     return g;
 }
 
+/* Rows of `count` positions: where they lie already, or gathered to `out`. Apart, and with a window of its own, so that its
+   loops have the registers. */
+static __attribute__((noinline)) void gather(const ds_window *window, const uint8_t *x, int first, int count, int depth,
+                                             uint8_t *out, const int8_t **rows) {
+    const ds_window w = *window;
+    int per_image = w.oh * w.ow, within = first % per_image, oy = within / w.ow, ox = within % w.ow;
+    size_t size = (size_t)w.h * (size_t)w.w * (size_t)w.c;
+    const uint8_t *image = x + (size_t)(first / per_image) * size;
+    for (int i = 0; i < count; i++) {
+        if (w.pointwise) {
+            rows[i] = (const int8_t *)ds_window_place(&w, image, oy, ox);
+        } else {
+            ds_gather_window(&w, image, oy, ox, out);
+            rows[i] = (const int8_t *)out;
+            out += depth;
+        }
+        if (++ox < w.ow) continue;
+        ox = 0;
+        if (++oy < w.oh) continue;
+        oy = 0;
+        image += size;
+    }
+}
+
 typedef struct {
     int begin, end;
 } range;
@@ -57,9 +81,7 @@ static void multiply(ds_context *context, const ds_conv_args *a, int thread, ran
     for (int first = positions.begin; first < positions.end; first += DS_ROWS) {
         int count = positions.end - first < DS_ROWS ? positions.end - first : DS_ROWS;
         for (int group = 0; group < a->groups; group++) {
-            for (int i = 0; i < count; i++)
-                space.rows[i] = (const int8_t *)ds_window_row(&window, x + group * window.channels, first + i,
-                                                              space.columns + i * a->depth);
+            gather(&window, x + group * window.channels, first, count, a->depth, space.columns, space.rows);
             ds_gemm g = narrowed(product(context, a, group, first), channels.begin, channels.end);
             size_t place = (size_t)first * (size_t)a->oc + (size_t)(group * (a->oc / a->groups) + channels.begin);
             ds_gemm_run(context->level, &g, space.rows, count, y + (g.real ? place * sizeof(float) : place));

@@ -1,13 +1,8 @@
 /* Depthwise convolution, one output channel for each input channel. NHWC, channels in the vectors. */
-#include "args.h"
+#include "depthwise.h"
 #include "epilogue.h"
 
-typedef struct {
-    const ds_depthwise_args *a;
-    const int8_t *weights; /* [kernel element][channel] */
-    const int32_t *bias;
-    const float *scale;
-} layer;
+typedef ds_depthwise_layer layer;
 
 /* One position: `taps[t]` is where kernel element t lies on the input, or on codes of 0. */
 static void position_plain(const layer *l, const int8_t *const *taps, int begin, int8_t *y) {
@@ -154,15 +149,20 @@ static void output_row(const layer *l, const int8_t *image, const int8_t *blank,
 static void rows(ds_context *context, const void *arguments, int thread, int begin, int end) {
     const ds_depthwise_args *a = arguments;
     layer l = {a, (const int8_t *)ds_at(context, a->weights), (const int32_t *)(const void *)ds_at(context, a->bias),
-               (const float *)(const void *)ds_at(context, a->scale)};
-    const int8_t *x = (const int8_t *)ds_at(context, a->x);
-    int8_t *y = (int8_t *)ds_at(context, a->y);
-    int8_t *blank = (int8_t *)context->scratch + (size_t)thread * context->scratch_size;
-    memset(blank, a->x_zero, (size_t)a->w * (size_t)a->c);
+               (const float *)(const void *)ds_at(context, a->scale), (const int8_t *)ds_at(context, a->x),
+               (int8_t *)ds_at(context, a->y)};
+    uint8_t *scratch = context->scratch + (size_t)thread * context->scratch_size;
+#if DS_HAS_NEON
+    if (context->level >= DS_DOTPROD && ds_depthwise_has_quads(a)) {
+        ds_depthwise_dotprod(&l, scratch, begin, end);
+        return;
+    }
+#endif
+    memset(scratch, a->x_zero, (size_t)a->w * (size_t)a->c);
     for (int row = begin; row < end; row++) {
         size_t n = (size_t)(row / a->oh);
-        const int8_t *image = x + n * (size_t)a->h * (size_t)a->w * (size_t)a->c;
-        output_row(&l, image, blank, row % a->oh, y + (size_t)row * (size_t)a->ow * (size_t)a->c);
+        const int8_t *image = l.x + n * (size_t)a->h * (size_t)a->w * (size_t)a->c;
+        output_row(&l, image, (const int8_t *)scratch, row % a->oh, l.y + (size_t)row * (size_t)a->ow * (size_t)a->c);
     }
 }
 

@@ -8,23 +8,28 @@
    so that one image serves every CPU: the orders differ inside a block of 64 bytes, and ds_open changes them in place. */
 #include "internal.h"
 
-static void permute(int8_t *block, int unit, int rows, int columns) {
-    int8_t copy[64];
-    memcpy(copy, block, sizeof copy);
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns; c++)
-            memcpy(block + (c * rows + r) * unit, copy + (r * columns + c) * unit, (size_t)unit);
+#if DS_HAS_NEON
+static void order_for_dotprod(int8_t *block) {
+    int32_t *words = (int32_t *)(void *)block;
+    vst1q_s32_x4(words, vld4q_s32(words));
 }
 
+static void order_for_i8mm(int8_t *block) {
+    int64_t *words = (int64_t *)(void *)block;
+    int64x2x2_t first = vld2q_s64(words), second = vld2q_s64(words + 4);
+    vst1q_s64_x4(words, (int64x2x4_t){{first.val[0], second.val[0], first.val[1], second.val[1]}});
+}
+#endif
+
 void ds_gemm_order(ds_level level, int8_t *weights, size_t bytes) {
-    if (level == DS_NEON) return;
-    for (size_t place = 0; place + 64 <= bytes; place += 64) {
-        if (level == DS_DOTPROD) {
-            permute(weights + place, 4, 4, 4);
-        } else {
-            permute(weights + place, 8, 4, 2);
-        }
+#if DS_HAS_NEON
+    for (size_t place = 0; place + 64 <= bytes && level != DS_NEON; place += 64) {
+        if (level == DS_DOTPROD) order_for_dotprod(weights + place);
+        else order_for_i8mm(weights + place);
     }
+#else
+    (void)level, (void)weights, (void)bytes;
+#endif
 }
 
 void ds_gemm_run(ds_level level, const ds_gemm *g, const int8_t **rows, int count, void *y) {

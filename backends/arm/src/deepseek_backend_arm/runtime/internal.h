@@ -27,6 +27,7 @@ struct ds_context {
     size_t scratch_size; /* of each thread */
     ds_pool *pool;
     ds_level level;
+    bool half; /* whether the CPU computes with float16 */
     int failure; /* why the run ended early, 0 if it did not */
     int next; /* step that runs behind this one; steps of control flow change it */
 };

@@ -106,7 +106,21 @@ static void put_codes(const ds_matmul_args *a, const int8_t *b, const ds_gemm *s
     }
 }
 
-static void pack(const ds_context *context, const ds_matmul_args *a, const int8_t *b, const workspace *space) {
+/* Whether any of them is -128: products of two would not fit int16 then. A constant matrix is known when it is compiled. */
+static bool has_least(const int8_t *codes, size_t count) {
+    size_t i = 0;
+#if DS_HAS_NEON
+    int8x16_t least = vdupq_n_s8(0);
+    for (; i + 16 <= count; i += 16) least = vminq_s8(least, vld1q_s8(codes + i));
+    if (vminvq_s8(least) == -128) return true;
+#endif
+    for (; i < count; i++)
+        if (codes[i] == -128) return true;
+    return false;
+}
+
+/* Whether the packed codes are wide; see `ds_gemm`. */
+static bool pack(const ds_context *context, const ds_matmul_args *a, const int8_t *b, const workspace *space) {
     int depth = (a->k + 15) / 16 * 16, columns = (a->n + 3) / 4 * 4;
     const ds_gemm shape = {.weights = space->weights, .depth = depth, .channels = a->n};
     if (depth != a->k || columns != a->n) memset(space->weights, 0, (size_t)columns * (size_t)depth);
@@ -116,13 +130,14 @@ static void pack(const ds_context *context, const ds_matmul_args *a, const int8_
         space->scale[j] = a->scale;
     }
     ds_gemm_order(context->level, space->weights, (size_t)columns * (size_t)depth);
+    return context->level == DS_NEON && has_least(space->weights, (size_t)columns * (size_t)depth);
 }
 
-static void product(ds_context *context, const ds_matmul_args *a, const int8_t *x, void *y, const workspace *space) {
+static void product(ds_context *context, const ds_matmul_args *a, const int8_t *x, void *y, const workspace *space, bool wide) {
     int depth = (a->k + 15) / 16 * 16;
     ds_gemm g = {.weights = space->weights, .bias = space->bias, .scale = space->scale, .row_bias = a->b_zero ? space->row_bias : NULL,
                  .depth = depth, .channels = a->n, .pitch = a->n, .zero = a->zero, .low = a->low, .high = a->high,
-                 .wide = 1, .real = a->real, .real_low = a->real_low, .real_high = a->real_high};
+                 .wide = wide, .real = a->real, .real_low = a->real_low, .real_high = a->real_high};
     size_t size = a->real ? sizeof(float) : 1;
     for (int first = 0; first < a->m; first += DS_ROWS) {
         int count = a->m - first < DS_ROWS ? a->m - first : DS_ROWS;
@@ -142,9 +157,9 @@ static void batches(ds_context *context, const void *arguments, int thread, int 
     uint8_t *y = ds_at(context, a->y);
     size_t size = a->real ? sizeof(float) : 1;
     for (int i = begin; i < end; i++) {
-        pack(context, a, b + (size_t)i * (size_t)a->b_batch, &space);
+        bool wide = pack(context, a, b + (size_t)i * (size_t)a->b_batch, &space);
         product(context, a, x + (size_t)i * (size_t)a->m * (size_t)a->k,
-                y + (size_t)i * (size_t)a->m * (size_t)a->n * size, &space);
+                y + (size_t)i * (size_t)a->m * (size_t)a->n * size, &space, wide);
     }
 }
 

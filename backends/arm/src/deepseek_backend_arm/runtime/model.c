@@ -7,7 +7,7 @@
 #include <sys/auxv.h>
 #endif
 
-enum { AT_HWCAP_ID = 16, AT_HWCAP2_ID = 26, DOTPROD_BIT = 20, I8MM_BIT = 13, ALIGNMENT = 64, SLACK = 64 };
+enum { AT_HWCAP_ID = 16, AT_HWCAP2_ID = 26, HALF_BIT = 10, DOTPROD_BIT = 20, I8MM_BIT = 13, ALIGNMENT = 64, SLACK = 64 };
 
 ds_level ds_cpu(void) {
 #if defined(__linux__) && defined(__aarch64__)
@@ -15,6 +15,14 @@ ds_level ds_cpu(void) {
     if (getauxval(AT_HWCAP_ID) >> DOTPROD_BIT & 1) return DS_DOTPROD;
 #endif
     return DS_NEON;
+}
+
+static bool has_half(void) {
+#if defined(__linux__) && defined(__aarch64__) && !defined(DS_PORTABLE)
+    return getauxval(AT_HWCAP_ID) >> HALF_BIT & 1;
+#else
+    return false;
+#endif
 }
 
 const char *ds_level_name(ds_level level) {
@@ -36,6 +44,7 @@ ds_context *ds_open(const ds_model *model, int threads) {
     context->model = model;
     context->constants = model->constants;
     context->level = ds_cpu();
+    context->half = has_half();
     context->scratch_size = ((size_t)model->scratch + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     context->arena = memory((size_t)model->arena);
     context->scratch = memory(context->scratch_size * (size_t)threads);

@@ -58,13 +58,22 @@ DS_INLINE ds_v4 real_pair4(int op, ds_v4 a, ds_v4 b) {
     }
 }
 
+/* Whole vectors of a row, of sides that advance by 0 or 1; gives how many elements were done. */
+DS_INLINE int real_vectors(int op, const float *a, const float *b, float *y, int count, int da, int db) {
+    int i = 0;
+    for (; i + 4 <= count; i += 4) {
+        ds_v4 left = da ? ds_load(a + i) : ds_all(*a), right = db ? ds_load(b + i) : ds_all(*b);
+        ds_store(y + i, real_pair4(op, left, right));
+    }
+    return i;
+}
+
 DS_INLINE void real_row(int op, const float *a, const float *b, float *y, int count, int da, int db) {
     int i = 0;
-    if (op != DS_P_POW && op != DS_P_MOD && da <= 1 && db <= 1) {
-        for (; i + 4 <= count; i += 4) {
-            ds_v4 left = da ? ds_load(a + i) : ds_all(*a), right = db ? ds_load(b + i) : ds_all(*b);
-            ds_store(y + i, real_pair4(op, left, right));
-        }
+    if (op != DS_P_POW && op != DS_P_MOD) {
+        if (da == 1 && db == 1) i = real_vectors(op, a, b, y, count, 1, 1);
+        else if (da == 1 && db == 0) i = real_vectors(op, a, b, y, count, 1, 0);
+        else if (da == 0 && db == 1) i = real_vectors(op, a, b, y, count, 0, 1);
     }
     for (; i < count; i++) y[i] = real_pair(op, a[i * da], b[i * db]);
 }

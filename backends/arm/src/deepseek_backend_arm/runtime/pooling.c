@@ -1,6 +1,6 @@
 /* Pooling and reductions over codes. Sums are exact; the mean is rounded once. */
 #include "args.h"
-#include "internal.h"
+#include "epilogue.h"
 
 typedef struct {
     int y0, y1, x0, x1, counted;
@@ -33,16 +33,65 @@ static const int8_t *tap(const ds_pool2d_args *a, const int8_t *image, int oy, i
     return image + ((size_t)iy * (size_t)a->w + (size_t)ix) * (size_t)a->c;
 }
 
+#if DS_HAS_NEON
+/* The largest of sixteen channels. */
+DS_INLINE void largest16(const ds_pool2d_args *a, const int8_t *image, int oy, int ox, window w, int c, int8_t *y) {
+    int8x16_t best = vdupq_n_s8(-128);
+    for (int ky = w.y0; ky < w.y1; ky++) {
+        const int8_t *x = tap(a, image, oy, ox, ky, w.x0) + c;
+        for (int kx = w.x0; kx < w.x1; kx++, x += (ptrdiff_t)a->dw * a->c) best = vmaxq_s8(best, vld1q_s8(x));
+    }
+    vst1q_s8(y + c, best);
+}
+
+/* Sums of int16 would overflow behind that many codes. */
+enum { MOST_CODES = 255 };
+
+typedef struct {
+    int32x4_t v[4];
+} sums16;
+
+DS_INLINE void widen(sums16 *s, int16x8_t low, int16x8_t high) {
+    s->v[0] = vaddw_s16(s->v[0], vget_low_s16(low));
+    s->v[1] = vaddw_high_s16(s->v[1], low);
+    s->v[2] = vaddw_s16(s->v[2], vget_low_s16(high));
+    s->v[3] = vaddw_high_s16(s->v[3], high);
+}
+
+/* Sums of sixteen channels, that begin with `offset`. */
+DS_INLINE sums16 summed16(const ds_pool2d_args *a, const int8_t *image, int oy, int ox, window w, int c, int32_t offset) {
+    int32x4_t begin = vdupq_n_s32(offset);
+    sums16 s = {{begin, begin, begin, begin}};
+    int16x8_t low = vdupq_n_s16(0), high = low;
+    int count = 0;
+    for (int ky = w.y0; ky < w.y1; ky++) {
+        const int8_t *x = tap(a, image, oy, ox, ky, w.x0) + c;
+        for (int kx = w.x0; kx < w.x1; kx++, x += (ptrdiff_t)a->dw * a->c) {
+            int8x16_t codes = vld1q_s8(x);
+            low = vaddw_s8(low, vget_low_s8(codes));
+            high = vaddw_high_s8(high, codes);
+            if (++count % MOST_CODES) continue;
+            widen(&s, low, high);
+            low = high = vdupq_n_s16(0);
+        }
+    }
+    widen(&s, low, high);
+    return s;
+}
+
+DS_INLINE int32x4_t mean4(const ds_pool2d_args *a, int32x4_t sum, int counted) {
+    float32x4_t real = vdivq_f32(vmulq_n_f32(vcvtq_f32_s32(sum), a->x_scale), vdupq_n_f32((float)counted));
+    return vcvtnq_s32_f32(vdivq_f32(real, vdupq_n_f32(a->y_scale)));
+}
+#endif
+
 static void largest(const ds_pool2d_args *a, const int8_t *image, int oy, int ox, window w, int8_t *y) {
     int c = 0;
 #if DS_HAS_NEON
-    for (; c + 16 <= a->c; c += 16) {
-        int8x16_t best = vdupq_n_s8(-128);
-        for (int ky = w.y0; ky < w.y1; ky++) {
-            const int8_t *x = tap(a, image, oy, ox, ky, w.x0) + c;
-            for (int kx = w.x0; kx < w.x1; kx++, x += (ptrdiff_t)a->dw * a->c) best = vmaxq_s8(best, vld1q_s8(x));
-        }
-        vst1q_s8(y + c, best);
+    for (; c + 16 <= a->c; c += 16) largest16(a, image, oy, ox, w, c, y);
+    if (c < a->c && a->c >= 16) {
+        largest16(a, image, oy, ox, w, a->c - 16, y);
+        return;
     }
 #endif
     for (; c < a->c; c++) {
@@ -57,30 +106,36 @@ static void largest(const ds_pool2d_args *a, const int8_t *image, int oy, int ox
     }
 }
 
-static void mean(const ds_pool2d_args *a, const int8_t *image, int oy, int ox, window w, int32_t *sums, int8_t *y) {
-    memset(sums, 0, (size_t)a->c * 4);
-    for (int ky = w.y0; ky < w.y1; ky++) {
-        for (int kx = w.x0; kx < w.x1; kx++) {
-            const int8_t *x = tap(a, image, oy, ox, ky, kx);
-            for (int c = 0; c < a->c; c++) sums[c] += x[c];
-        }
+static void mean(const ds_pool2d_args *a, const int8_t *image, int oy, int ox, window w, int8_t *y) {
+    int32_t offset = -(w.y1 - w.y0) * (w.x1 - w.x0) * a->x_zero;
+    int c = 0;
+#if DS_HAS_NEON
+    while (c < a->c && a->c >= 16) {
+        if (c + 16 > a->c) c = a->c - 16;
+        sums16 s = summed16(a, image, oy, ox, w, c, offset);
+        vst1q_s8(y + c, ds_narrow16(mean4(a, s.v[0], w.counted), mean4(a, s.v[1], w.counted), mean4(a, s.v[2], w.counted),
+                                    mean4(a, s.v[3], w.counted), a->zero, -128, 127));
+        c += 16;
     }
-    int32_t offset = (w.y1 - w.y0) * (w.x1 - w.x0) * a->x_zero;
-    for (int c = 0; c < a->c; c++) {
-        float real = (float)(sums[c] - offset) * a->x_scale / (float)w.counted;
+#endif
+    for (; c < a->c; c++) {
+        int32_t sum = offset;
+        for (int ky = w.y0; ky < w.y1; ky++)
+            for (int kx = w.x0; kx < w.x1; kx++) sum += tap(a, image, oy, ox, ky, kx)[c];
+        float real = (float)sum * a->x_scale / (float)w.counted;
         y[c] = (int8_t)ds_code(real / a->y_scale, a->zero, -128, 127);
     }
 }
 
 static void pool_rows(ds_context *context, const void *arguments, int thread, int begin, int end) {
+    (void)thread;
     const ds_pool2d_args *a = arguments;
-    int32_t *sums = (int32_t *)(void *)(context->scratch + (size_t)thread * context->scratch_size);
     for (int row = begin; row < end; row++) {
         const int8_t *image = (const int8_t *)ds_at(context, a->x) + (size_t)(row / a->oh) * (size_t)a->h * (size_t)a->w * (size_t)a->c;
         for (int ox = 0; ox < a->ow; ox++) {
             int8_t *y = (int8_t *)ds_at(context, a->y) + ((size_t)row * (size_t)a->ow + (size_t)ox) * (size_t)a->c;
             window w = window_at(a, row % a->oh, ox);
-            if (a->mean) mean(a, image, row % a->oh, ox, w, sums, y);
+            if (a->mean) mean(a, image, row % a->oh, ox, w, y);
             else largest(a, image, row % a->oh, ox, w, y);
         }
     }

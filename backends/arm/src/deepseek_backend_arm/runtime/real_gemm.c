@@ -151,6 +151,12 @@ static void unpack(const ds_rgemm *g, int column) {
 }
 
 void ds_rgemm_run(const ds_rgemm *g, const float *const *rows, int count, float *y) {
+#if DS_HAS_NEON
+    if (g->kept == DS_B_HALF_SUMS) {
+        ds_rgemm_half(g, rows, count, y);
+        return;
+    }
+#endif
     for (int column = 0; column < g->columns; column += DS_COLUMNS) {
         const float *b = g->space;
         long b_row = DS_COLUMNS;

@@ -14,7 +14,7 @@ static const float *reals(const ds_context *context, int32_t place) {
 }
 
 static const uint8_t *matrix_of(const ds_rmatmul_args *a, const uint8_t *b, int batch) {
-    size_t size = a->kept == DS_B_REAL ? sizeof(float) : a->kept == DS_B_HALF ? 2 : 1;
+    size_t size = a->kept == DS_B_REAL ? sizeof(float) : a->kept == DS_B_HALF || a->kept == DS_B_HALF_SUMS ? 2 : 1;
     return b + (size_t)batch * (size_t)a->b_batch * size;
 }
 
@@ -23,7 +23,7 @@ static void product_blocks(ds_context *context, const void *arguments, int threa
     int blocks = (a->m + DS_ROWS - 1) / DS_ROWS;
     const float **rows = (const float **)(void *)scratch_of(context, thread);
     const uint8_t *b = ds_at(context, a->b);
-    ds_rgemm g = {.b_row = a->b_row, .b_panel = a->b_panel, .kept = (ds_kept)a->kept, .scale = reals(context, a->scale),
+    ds_rgemm g = {.b_row = a->b_row, .b_panel = a->b_panel, .kept = ds_kept_here(context, a->kept), .scale = reals(context, a->scale),
                   .zero = reals(context, a->zero), .block = a->block, .bias = reals(context, a->bias), .low = a->low,
                   .high = a->high, .depth = a->k, .columns = a->n, .pitch = a->n,
                   .space = (float *)(void *)(scratch_of(context, thread) + ROWS_BYTES)};
@@ -50,8 +50,8 @@ static void positions(ds_context *context, const void *arguments, int thread, in
     uint8_t *columns = scratch_of(context, thread) + ROWS_BYTES;
     int channels = a->oc / a->groups, panels = (channels + DS_COLUMNS - 1) / DS_COLUMNS;
     long panel = (long)a->depth * DS_COLUMNS;
-    size_t size = a->kept == DS_B_HALF ? 2 : sizeof(float), row = (size_t)a->depth * sizeof(float);
-    ds_rgemm g = {.b_row = DS_COLUMNS, .b_panel = panel, .kept = (ds_kept)a->kept, .low = a->low, .high = a->high,
+    size_t size = a->kept == DS_B_REAL ? sizeof(float) : 2, row = (size_t)a->depth * sizeof(float);
+    ds_rgemm g = {.b_row = DS_COLUMNS, .b_panel = panel, .kept = ds_kept_here(context, a->kept), .low = a->low, .high = a->high,
                   .depth = a->depth, .columns = channels, .pitch = a->oc, .space = (float *)(void *)(columns + DS_ROWS * row)};
     for (int first = begin; first < end; first += DS_ROWS) {
         int count = end - first < DS_ROWS ? end - first : DS_ROWS;

@@ -14,18 +14,28 @@ typedef struct {
     ((ds_window){(a)->h, (a)->w, (a)->oh, (a)->ow, (a)->kh, (a)->kw, (a)->sh, (a)->sw, (a)->dh, (a)->dw, (a)->top,     \
                  (a)->left, (a)->pointwise, (a)->c * (size), (a)->c / (groups) * (size), (filled)})
 
-/* Whole vectors, the last one over part of what was there before: faster than memcpy for rows of a window. */
+/* Whole vectors or words, the last one over part of what was there before: faster than memcpy for rows of a window. */
 DS_INLINE void ds_copy_bytes(uint8_t *out, const uint8_t *x, size_t count) {
-#if DS_HAS_NEON
     if (count >= 16) {
+#if DS_HAS_NEON
         size_t i = 0;
         for (; i + 64 <= count; i += 64) vst1q_u8_x4(out + i, vld1q_u8_x4(x + i));
         for (; i + 16 <= count; i += 16) vst1q_u8(out + i, vld1q_u8(x + i));
         if (i < count) vst1q_u8(out + count - 16, vld1q_u8(x + count - 16));
+#else
+        memcpy(out, x, count);
+#endif
         return;
     }
-#endif
-    memcpy(out, x, count);
+    if (count >= 8) {
+        uint64_t first, last;
+        memcpy(&first, x, 8);
+        memcpy(&last, x + count - 8, 8);
+        memcpy(out, &first, 8);
+        memcpy(out + count - 8, &last, 8);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) out[i] = x[i];
 }
 
 /* What lies under the window at a position; where it reaches over the border, `fill`. */
@@ -54,12 +64,17 @@ DS_INLINE void ds_gather_window(const ds_window *a, const uint8_t *image, int oy
     }
 }
 
+/* Where the window of one element lies. */
+DS_INLINE const uint8_t *ds_window_place(const ds_window *a, const uint8_t *image, int oy, int ox) {
+    return image + ((size_t)(oy * a->sh) * (size_t)a->w + (size_t)(ox * a->sw)) * (size_t)a->c;
+}
+
 /* The row of a position: where it lies already, or gathered to `out`. */
 DS_INLINE const uint8_t *ds_window_row(const ds_window *a, const uint8_t *x, int position, uint8_t *out) {
     int per_image = a->oh * a->ow, n = position / per_image, within = position % per_image;
     const uint8_t *image = x + (size_t)n * (size_t)a->h * (size_t)a->w * (size_t)a->c;
     int oy = within / a->ow, ox = within % a->ow;
-    if (a->pointwise) return image + ((size_t)(oy * a->sh) * (size_t)a->w + (size_t)(ox * a->sw)) * (size_t)a->c;
+    if (a->pointwise) return ds_window_place(a, image, oy, ox);
     ds_gather_window(a, image, oy, ox, out);
     return out;
 }
