@@ -386,6 +386,19 @@ def test_what_no_integer_kernel_takes_runs_in_float(cpu, feeds_of, builder, case
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
 
 
+def test_a_result_before_a_transpose_is_left_alone(cpu, feeds_of, builder) -> None:
+    """ONNX Runtime would round it to the codes behind the Transpose."""
+    x = builder.input("x", (2, 6))
+    between = builder.op("Reshape", x, builder.constant(np.array([1, 12])), name="between")
+    builder.output(between, "real")
+    builder.output(builder.q(builder.op("Transpose", between, perm=[0, 1], name="unit")), "codes")
+    model = builder.model()
+    feeds = feeds_of(model)
+    found, expected = cpu.run(model, feeds), cpu.expected(model, feeds)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
 def test_a_float_value_that_leaks_keeps_the_unit_in_float(cpu, builder) -> None:
     real = gemm(builder, np.uint8)
     builder.output(builder.q(real), "y")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import onnx_ir as ir
 
 from deepseek_backend_cpu.lowering.bias import fold_bias
 from deepseek_backend_cpu.lowering.emitter import MICROSOFT, Constants, Emitter
 from deepseek_backend_cpu.lowering.table import computes, integer_kernel
+from deepseek_backend_cpu.lowering.transposes import quantize_first
 from deepseek_backend_cpu.lowering.unsigned import store_unsigned
-from deepseek_core import QuantizedModel
+from deepseek_core import QuantizedModel, Unit
 
 __all__ = ["lower", "normalize"]
 
@@ -25,7 +26,12 @@ def normalize(model: QuantizedModel, *, x86: bool) -> None:
 
 def lower(model: QuantizedModel, integer: Collection[str]) -> None:
     """Replace the units named in `integer` by integer operators; in place. Every other unit stays as it is."""
-    chosen = [unit for unit in model.all_units() if unit.name in integer]
+    _replace(model, [unit for unit in model.all_units() if unit.name in integer])
+    for graph in _graphs(model):
+        quantize_first(graph)
+
+
+def _replace(model: QuantizedModel, chosen: Sequence[Unit]) -> None:
     if not chosen:
         return
     constants = _constants(model)
