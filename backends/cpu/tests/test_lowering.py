@@ -388,10 +388,11 @@ def test_what_no_integer_kernel_takes_runs_in_float(cpu, feeds_of, builder, case
 
 def test_a_result_before_a_transpose_is_left_alone(cpu, feeds_of, builder) -> None:
     """ONNX Runtime would round it to the codes behind the Transpose."""
-    x = builder.input("x", (2, 6))
+    x, codes = builder.input("x", (1, 2, 3, 2)), builder.codes("codes", (1, 2, 3, 2))
     between = builder.op("Reshape", x, builder.constant(np.array([1, 12])), name="between")
     builder.output(between, "real")
-    builder.output(builder.q(builder.op("Transpose", between, perm=[0, 1], name="unit")), "codes")
+    builder.output(builder.op("Concat", x, codes, axis=3, name="beside"), "both")
+    builder.output(builder.q(builder.op("Transpose", between, perm=[0, 1], name="unit")), "moved")
     model = builder.model()
     feeds = feeds_of(model)
     found, expected = cpu.run(model, feeds), cpu.expected(model, feeds)
