@@ -112,6 +112,11 @@ def _transpose_variants(base: Settings) -> Iterator[Variant]:
         "output_padding adds at the end only",
         base.but(strides=(2, 3, 2)[:n], output_padding=(1, 2, 1)[:n]),
     )
+    doubled = base.but(strides=(2,) * n, pads=None, dilations=None)
+    yield Variant("auto_pad_upper", "SAME_UPPER cuts the odd element off behind", doubled.but(auto_pad="SAME_UPPER"))
+    yield Variant("auto_pad_lower", "SAME_LOWER cuts the odd element off in front", doubled.but(auto_pad="SAME_LOWER"))
+    sizes = tuple(2 * size for size in base.shape[2:])
+    yield Variant("output_shape", "output_shape says what is cut off", doubled.but(output_shape=sizes))
 
 
 FAMILIES = {
