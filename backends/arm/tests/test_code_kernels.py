@@ -185,13 +185,27 @@ def test_products_of_two_matrices_of_run_time(toolchain, portable, left, right, 
     portable.free(slot)
 
 
-def _product(feeds: Mapping[str, NDArray[np.int8]]) -> QuantizedModel:
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Max"])
+@pytest.mark.parametrize("right", [(1, 27, 1, 1), (2, 27, 1, 1), (2, 27, 3, 5), (5,), (1, 1, 3, 1)])
+def test_pairs_of_codes_with_broadcasting(toolchain, portable, op, right) -> None:
+    feeds = {"a": _codes(2, 27, 3, 5), "b": np.maximum(_codes(*right), -1)}
+    model = _product(feeds, op)
+    (expected,) = _results("reference", model, feeds)
+    for cpu in CPUS[:2]:
+        np.testing.assert_array_equal(_results(f"arm:{cpu}", model, feeds)[0], expected)
+    backend, target = discover().resolve("arm:cortex-a72")
+    slot = portable.load(Container.decode(backend.compile(model, target, CompileOptions()).payload))
+    np.testing.assert_array_equal(portable.run(slot, list(feeds.values()))[0], expected)
+    portable.free(slot)
+
+
+def _product(feeds: Mapping[str, NDArray[np.int8]], op: str = "MatMul") -> QuantizedModel:
     depth = feeds["a"].shape[-1]
-    numbers = {"as": 0.02, "bs": 0.03, "ys": 0.02 * 0.03 * 128 * depth**0.5}
+    numbers = {"as": 0.02, "bs": 0.03, "ys": 0.02 * 0.03 * 128 * depth**0.5 if op == "MatMul" else 0.05}
     constants = {name: np.array(number, np.float32) for name, number in numbers.items()}
     constants |= {name: np.array(zero, np.int8) for name, zero in (("az", 3), ("bz", -2), ("yz", 1))}
     nodes = [helper.make_node("DequantizeLinear", [n, f"{n}s", f"{n}z"], [f"{n}r"]) for n in "ab"]
-    nodes.append(helper.make_node("MatMul", ["ar", "br"], ["r"], "unit"))
+    nodes.append(helper.make_node(op, ["ar", "br"], ["r"], "unit"))
     nodes.append(helper.make_node("QuantizeLinear", ["r", "ys", "yz"], ["y"]))
     inputs = [helper.make_tensor_value_info(name, TensorProto.INT8, array.shape) for name, array in feeds.items()]
     outputs = [helper.make_tensor_value_info("y", TensorProto.INT8, None)]

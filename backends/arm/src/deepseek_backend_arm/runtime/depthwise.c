@@ -32,11 +32,25 @@ DS_INLINE sums16 start(const layer *l, int c) {
                      vld1q_s32(l->bias + c + 12)}};
 }
 
-DS_INLINE void put16(const layer *l, const sums16 *s, int c, int8_t *y) {
+/* What sixteen channels need when their sums become codes, in registers: the compiler would read the arguments again behind
+   every store. */
+typedef struct {
+    float32x4_t scale[4];
+    int16x8_t zero;
+    int8x16_t low, high;
+} ends16;
+
+DS_INLINE ends16 ends_at(const layer *l, int c) {
     const float *scale = l->scale + c;
-    int32x4_t v0 = ds_scaled(s->v[0], vld1q_f32(scale)), v1 = ds_scaled(s->v[1], vld1q_f32(scale + 4));
-    int32x4_t v2 = ds_scaled(s->v[2], vld1q_f32(scale + 8)), v3 = ds_scaled(s->v[3], vld1q_f32(scale + 12));
-    vst1q_s8(y + c, ds_narrow16(v0, v1, v2, v3, l->a->zero, l->a->low, l->a->high));
+    return (ends16){{vld1q_f32(scale), vld1q_f32(scale + 4), vld1q_f32(scale + 8), vld1q_f32(scale + 12)},
+                    vdupq_n_s16((int16_t)l->a->zero), vdupq_n_s8((int8_t)l->a->low), vdupq_n_s8((int8_t)l->a->high)};
+}
+
+DS_INLINE void put16(const ends16 *e, const sums16 *s, int8_t *y) {
+    int16x4_t first = vqmovn_s32(ds_scaled(s->v[0], e->scale[0])), third = vqmovn_s32(ds_scaled(s->v[2], e->scale[2]));
+    int16x8_t low = vqaddq_s16(vqmovn_high_s32(first, ds_scaled(s->v[1], e->scale[1])), e->zero);
+    int16x8_t high = vqaddq_s16(vqmovn_high_s32(third, ds_scaled(s->v[3], e->scale[3])), e->zero);
+    vst1q_s8(y, vminq_s8(vmaxq_s8(vqmovn_high_s16(vqmovn_s16(low), high), e->low), e->high));
 }
 
 /* Sixteen channels; `count` kernel elements. Two products fit int16 unless weights hold -128. */
@@ -56,7 +70,8 @@ DS_INLINE void block16(const layer *l, const int8_t *const *taps, long offset, i
         int8x16_t x0 = vld1q_s8(taps[t] + offset + c), w0 = vld1q_s8(w + (size_t)t * pitch);
         add_low(&s, vmull_s8(vget_low_s8(x0), vget_low_s8(w0)), vmull_high_s8(x0, w0));
     }
-    put16(l, &s, c, y);
+    ends16 e = ends_at(l, c);
+    put16(&e, &s, y + c);
 }
 
 /* Positions of a row whose windows lie inside it, for sixteen channels; 3 x 3 weights stay in registers. */
@@ -78,7 +93,10 @@ DS_INLINE void run16(const layer *l, const int8_t *const *taps, int count, int k
         x[t] = taps[t] + c;
     }
     sums16 bias = start(l, c);
-    for (int i = 0; i < count; i++, y += a->c) {
+    ends16 e = ends_at(l, c);
+    long pitch = a->c;
+    y += c;
+    for (int i = 0; i < count; i++, y += pitch) {
         sums16 s = bias;
         long o = i * advance;
 #pragma GCC unroll 4
@@ -89,7 +107,7 @@ DS_INLINE void run16(const layer *l, const int8_t *const *taps, int count, int k
         }
         int8x16_t x8 = vld1q_s8(x[8] + o);
         add_low(&s, vmull_s8(vget_low_s8(x8), vget_low_s8(w[8])), vmull_high_s8(x8, w[8]));
-        put16(l, &s, c, y);
+        put16(&e, &s, y);
     }
 }
 

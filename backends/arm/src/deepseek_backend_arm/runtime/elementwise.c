@@ -41,13 +41,18 @@ DS_INLINE int16x4_t narrow4(float32x4_t real, float scale) {
     return vqmovn_s32(vcvtnq_s32_f32(vdivq_f32(real, vdupq_n_f32(scale))));
 }
 
-DS_INLINE int8x8_t binary8(const ds_binary_args *q, int op, int8x8_t a, int8x8_t b) {
-    int16x8_t x = vsubq_s16(vmovl_s8(a), vdupq_n_s16((int16_t)q->a_zero));
-    int16x8_t y = vsubq_s16(vmovl_s8(b), vdupq_n_s16((int16_t)q->b_zero));
-    float32x4_t low = apply4(op, real4(vget_low_s16(x), q->a_scale), real4(vget_low_s16(y), q->b_scale));
-    float32x4_t high = apply4(op, real4(vget_high_s16(x), q->a_scale), real4(vget_high_s16(y), q->b_scale));
-    int16x8_t wide = vcombine_s16(narrow4(low, q->y_scale), narrow4(high, q->y_scale));
-    int8x8_t codes = vqmovn_s16(vqaddq_s16(wide, vdupq_n_s16((int16_t)q->zero)));
+typedef struct {
+    float32x4_t low, high;
+} reals8;
+
+DS_INLINE reals8 real8(int8x8_t codes, int zero, float scale) {
+    int16x8_t wide = vsubq_s16(vmovl_s8(codes), vdupq_n_s16((int16_t)zero));
+    return (reals8){real4(vget_low_s16(wide), scale), real4(vget_high_s16(wide), scale)};
+}
+
+DS_INLINE int8x8_t binary8(const ds_binary_args *q, int op, reals8 a, reals8 b) {
+    int16x4_t low = narrow4(apply4(op, a.low, b.low), q->y_scale), high = narrow4(apply4(op, a.high, b.high), q->y_scale);
+    int8x8_t codes = vqmovn_s16(vqaddq_s16(vcombine_s16(low, high), vdupq_n_s16((int16_t)q->zero)));
     return vmin_s8(vmax_s8(codes, vdup_n_s8((int8_t)q->low)), vdup_n_s8((int8_t)q->high));
 }
 #endif
@@ -59,32 +64,60 @@ DS_INLINE void binary_row(const ds_binary_args *q, int op, const int8_t *a, cons
 #if DS_HAS_NEON
     for (; i + 8 <= count; i += 8) {
         int8x8_t left = da ? vld1_s8(a + i) : vdup_n_s8(*a), right = db ? vld1_s8(b + i) : vdup_n_s8(*b);
-        vst1_s8(y + i, binary8(q, op, left, right));
+        vst1_s8(y + i, binary8(q, op, real8(left, q->a_zero, q->a_scale), real8(right, q->b_zero, q->b_scale)));
     }
 #endif
     for (; i < count; i++) y[i] = binary_one(q, op, a[i * da], b[i * db]);
 }
 
-static void binary_rows(ds_context *context, const void *arguments, int thread, int begin, int end) {
-    (void)thread;
-    const ds_binary_args *q = arguments;
-    const int8_t *a = (const int8_t *)ds_at(context, q->a), *b = (const int8_t *)ds_at(context, q->b);
-    int8_t *y = (int8_t *)ds_at(context, q->y);
+/* Whether b is one row that is met by every row of a, as a number for each channel is: its real numbers are made once then. */
+DS_INLINE bool repeats(const ds_binary_args *q) {
+    return q->rank == 2 && q->b_strides[0] == 0 && q->b_strides[1] == 1 && q->a_strides[1] == 1;
+}
+
+DS_INLINE void binary_repeated(const ds_binary_args *q, int op, const int8_t *a, const int8_t *b, int8_t *y, int rows) {
+    int count = q->dims[1], i = 0;
+    long pitch = q->a_strides[0];
+#if DS_HAS_NEON
+    for (; i + 8 <= count; i += 8) {
+        reals8 right = real8(vld1_s8(b + i), q->b_zero, q->b_scale);
+        const int8_t *x = a + i;
+        int8_t *out = y + i;
+        for (int row = 0; row < rows; row++, x += pitch, out += count)
+            vst1_s8(out, binary8(q, op, real8(vld1_s8(x), q->a_zero, q->a_scale), right));
+    }
+#endif
+    for (; i < count; i++)
+        for (int row = 0; row < rows; row++) y[(long)row * count + i] = binary_one(q, op, a[row * pitch + i], b[i]);
+}
+
+DS_INLINE void binary_part(const ds_binary_args *q, int op, const int8_t *a, const int8_t *b, int8_t *y, int begin, int end) {
+    if (repeats(q)) {
+        binary_repeated(q, op, a + (ptrdiff_t)begin * q->a_strides[0], b, y + (ptrdiff_t)begin * q->dims[1], end - begin);
+        return;
+    }
     for (int row = begin; row < end; row++) {
         ptrdiff_t at_a = 0, at_b = 0;
         for (int axis = q->rank - 2, rest = row; axis >= 0; rest /= q->dims[axis--]) {
             at_a += (ptrdiff_t)(rest % q->dims[axis]) * q->a_strides[axis];
             at_b += (ptrdiff_t)(rest % q->dims[axis]) * q->b_strides[axis];
         }
-        int8_t *out = y + (size_t)row * (size_t)q->dims[q->rank - 1];
-        switch (q->op) {
-            case ADD: binary_row(q, ADD, a + at_a, b + at_b, out); break;
-            case SUB: binary_row(q, SUB, a + at_a, b + at_b, out); break;
-            case MUL: binary_row(q, MUL, a + at_a, b + at_b, out); break;
-            case DIV: binary_row(q, DIV, a + at_a, b + at_b, out); break;
-            case MIN: binary_row(q, MIN, a + at_a, b + at_b, out); break;
-            default: binary_row(q, MAX, a + at_a, b + at_b, out);
-        }
+        binary_row(q, op, a + at_a, b + at_b, y + (size_t)row * (size_t)q->dims[q->rank - 1]);
+    }
+}
+
+static void binary_rows(ds_context *context, const void *arguments, int thread, int begin, int end) {
+    (void)thread;
+    const ds_binary_args own = *(const ds_binary_args *)arguments, *q = &own; /* stores of codes might change the others */
+    const int8_t *a = (const int8_t *)ds_at(context, q->a), *b = (const int8_t *)ds_at(context, q->b);
+    int8_t *y = (int8_t *)ds_at(context, q->y);
+    switch (q->op) {
+        case ADD: binary_part(q, ADD, a, b, y, begin, end); break;
+        case SUB: binary_part(q, SUB, a, b, y, begin, end); break;
+        case MUL: binary_part(q, MUL, a, b, y, begin, end); break;
+        case DIV: binary_part(q, DIV, a, b, y, begin, end); break;
+        case MIN: binary_part(q, MIN, a, b, y, begin, end); break;
+        default: binary_part(q, MAX, a, b, y, begin, end);
     }
 }
 

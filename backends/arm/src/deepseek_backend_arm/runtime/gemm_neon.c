@@ -146,12 +146,38 @@ DS_INLINE void put_whole(const ds_gemm *g, const panel *p, const int32x4_t *v, i
     vst1_lane_s32((int32_t *)(void *)(y + g->pitch), words, 1);
 }
 
+/* Whole rows of four channels as real numbers; `bounded` and `shifted` are constants. */
+DS_INLINE void put_reals_as(const ds_gemm *g, const panel *p, const int32x4_t *v, int mr, float *y, bool bounded, bool shifted) {
+    float32x4_t shift = shifted ? vld1q_f32(g->shift + p->channel) : vdupq_n_f32(0.0f);
+    float32x4_t low = vdupq_n_f32(g->real_low), high = vdupq_n_f32(g->real_high);
+    long pitch = g->pitch;
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++, y += pitch) {
+        float32x4_t real = vmulq_f32(vcvtq_f32_s32(vaddq_s32(v[i], p->bias)), p->scale);
+        if (shifted) real = vaddq_f32(real, shift);
+        if (bounded) real = vminq_f32(vmaxq_f32(real, low), high);
+        vst1q_f32(y, real);
+    }
+}
+
+DS_INLINE void put_reals(const ds_gemm *g, const panel *p, const int32x4_t *v, int mr, float *y) {
+    bool bounded = g->real_low != -INFINITY || g->real_high != INFINITY;
+    if (bounded && g->shift) put_reals_as(g, p, v, mr, y, true, true);
+    else if (bounded) put_reals_as(g, p, v, mr, y, true, false);
+    else if (g->shift) put_reals_as(g, p, v, mr, y, false, true);
+    else put_reals_as(g, p, v, mr, y, false, false);
+}
+
 DS_INLINE void put(const ds_gemm *g, const panel *p, const sums *s, int first, int last, int mr, void *out) {
     int32x4_t v[MR + 1];
     int8_t *y = out;
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++)
         v[i] = vpaddq_s32(vpaddq_s32(s->of[i][0], s->of[i][1]), vpaddq_s32(s->of[i][2], s->of[i][3]));
+    if (g->real && mr >= 4 && last == mr && p->size == 4 && !g->row_bias) {
+        put_reals(g, p, v, mr, (float *)out + (long)first * g->pitch + p->channel);
+        return;
+    }
     if (g->real) {
 #pragma GCC unroll 8
         for (int i = 0; i < mr; i++) ds_put_real(g, vaddq_s32(v[i], p->bias), p->channel, first + (i < last ? i : last), out);
