@@ -8,6 +8,7 @@ from deepseek_core.passes.base import Pass, run_passes
 from deepseek_core.passes.bodies import control_nodes
 from deepseek_core.passes.branches import MergeBranches
 from deepseek_core.passes.conditions import FoldConditions
+from deepseek_core.passes.fill import FillWeights
 from deepseek_core.passes.fold import FoldConstants, FuseIntoWeights
 from deepseek_core.passes.gemm import FuseMatMulBias
 from deepseek_core.passes.hoist import HoistInvariants
@@ -46,7 +47,7 @@ def prepare(model: QuantizedModel, unroll: UnrollLimits | None = None) -> None:
 
 def _weights() -> list[Pass]:
     """Before loops are unrolled, so that their trips share the fused weights, and again with what that brought."""
-    return [FoldConstants(), FuseMatMulBias(), FuseIntoWeights(), FoldConstants()]
+    return [FoldConstants(), FillWeights(), FuseMatMulBias(), FuseIntoWeights(), FoldConstants()]
 
 
 def _control_flow(unroll: UnrollLimits | None) -> list[Pass]:

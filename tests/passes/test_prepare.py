@@ -168,6 +168,25 @@ class _Needy(_Broken):
     requires = frozenset({"peace"})
 
 
+def _filled(sizes):
+    """A convolution whose weight of these sizes is only described."""
+    value = helper.make_tensor("value", onnx.TensorProto.FLOAT, [1], [0.25])
+    fill = helper.make_node("ConstantOfShape", ["sizes"], ["w"], "fill", value=value)
+    return proto(
+        [fill, helper.make_node("Conv", ["x", "w"], ["y"], "conv")], [1, sizes[1], 4, 4], sizes=np.array(sizes)
+    )
+
+
+def test_a_weight_that_is_only_described_is_filled():
+    assert ops_after(_filled([70, 30, 3, 3]), RNG.standard_normal((1, 30, 4, 4)).astype(np.float32)) == ["Conv"]
+
+
+def test_a_file_cannot_ask_for_any_amount_of_memory():
+    model = load_model(_filled([2**20, 2**10, 1, 1]))
+    prepare(model)
+    assert [node.op_type for node in model.graph] == ["ConstantOfShape", "Conv"]
+
+
 @pytest.mark.parametrize(("step", "message"), [(_Broken(), "failed its own check"), (_Needy(), "needs peace")])
 def test_a_pass_is_held_to_its_word(step, message):
     model = load_model(proto([helper.make_node("Relu", ["x"], ["y"])], [1]))

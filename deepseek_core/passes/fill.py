@@ -1,0 +1,52 @@
+"""Weights that a file only describes: ConstantOfShape in front of a layer becomes the array that it fills."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from deepseek_core.ir.canonical.edit import Editor, remove
+from deepseek_core.ir.model import QuantizedModel
+from deepseek_core.ir.ops import info, op_key
+from deepseek_core.passes.base import Pass
+from deepseek_core.passes.bodies import all_nodes
+
+__all__ = ["FillWeights"]
+
+_MOST = 2**28
+"""Elements of one weight: a file of a few bytes may ask for any number."""
+
+
+class FillWeights(Pass):
+    """ConstantOfShape with a constant shape, where a weight, a bias or a statistic is read."""
+
+    def run(self, model: QuantizedModel) -> bool:
+        editor, changed = Editor(model.model), False
+        for node in list(all_nodes(model.graph)):
+            shape = _constant_shape(node)
+            if shape is None or not any(_is_weight(use.node, use.idx) for use in node.outputs[0].uses()):
+                continue
+            value = node.attributes.get_tensor("value", None)
+            number = np.zeros(1, np.float32) if value is None else value.numpy()
+            filled = editor.initializer(model.graph, f"{node.outputs[0].name}_filled", np.full(shape, number))
+            node.outputs[0].replace_all_uses_with(filled)
+            remove(node)
+            changed = True
+        return changed
+
+
+def _constant_shape(node: ir.Node) -> tuple[int, ...] | None:
+    if node.op_type != "ConstantOfShape" or node.domain != "" or node.outputs[0].is_graph_output():
+        return None
+    given = node.inputs[0]
+    if given is None or given.const_value is None:
+        return None
+    shape = tuple(int(size) for size in given.const_value.numpy())
+    return shape if prod(shape) <= _MOST else None
+
+
+def _is_weight(node: ir.Node, position: int) -> bool:
+    known = info(op_key(node))
+    return position in (known.weight, known.bias) or (node.op_type == "BatchNormalization" and position > 0)
