@@ -1,4 +1,4 @@
-"""Weights that a file only describes: ConstantOfShape in front of a layer becomes the array that it fills."""
+"""Weights that a file only describes: ConstantOfShape becomes the array that it fills."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from deepseek_core.passes.bodies import all_nodes
 
 __all__ = ["FillWeights"]
 
-_MOST = 2**28
-"""Elements of one weight: a file of a few bytes may ask for any number."""
+_MOST, _SMALL = 2**28, 2**16
+"""Elements of one weight, and of anything else: a file of a few bytes may ask for any number."""
 
 
 class FillWeights(Pass):
-    """ConstantOfShape with a constant shape, where a weight, a bias or a statistic is read."""
+    """ConstantOfShape with a constant shape, where it is small, or a weight, a bias or a statistic."""
 
     def run(self, model: QuantizedModel) -> bool:
         editor, changed = Editor(model.model), False
         for node in list(all_nodes(model.graph)):
             shape = _constant_shape(node)
-            if shape is None or not any(_is_weight(use.node, use.idx) for use in node.outputs[0].uses()):
+            if shape is None or not _is_worth_it(node, prod(shape)):
                 continue
             value = node.attributes.get_tensor("value", None)
             number = np.zeros(1, np.float32) if value is None else value.numpy()
@@ -43,8 +43,11 @@ def _constant_shape(node: ir.Node) -> tuple[int, ...] | None:
     given = node.inputs[0]
     if given is None or given.const_value is None:
         return None
-    shape = tuple(int(size) for size in given.const_value.numpy())
-    return shape if prod(shape) <= _MOST else None
+    return tuple(int(size) for size in given.const_value.numpy())
+
+
+def _is_worth_it(node: ir.Node, count: int) -> bool:
+    return count <= _SMALL or (count <= _MOST and any(_is_weight(u.node, u.idx) for u in node.outputs[0].uses()))
 
 
 def _is_weight(node: ir.Node, position: int) -> bool:
