@@ -51,5 +51,7 @@ def _is_worth_it(node: ir.Node, count: int) -> bool:
 
 
 def _is_weight(node: ir.Node, position: int) -> bool:
+    if node.op_type in ("Reshape", "Transpose"):
+        return position == 0 and any(_is_weight(use.node, use.idx) for use in node.outputs[0].uses())
     known = info(op_key(node))
     return position in (known.weight, known.bias) or (node.op_type == "BatchNormalization" and position > 0)

@@ -12,6 +12,7 @@ from deepseek_core.passes.fill import FillWeights
 from deepseek_core.passes.fold import FoldConstants, FuseIntoWeights
 from deepseek_core.passes.gemm import FuseMatMulBias
 from deepseek_core.passes.hoist import HoistInvariants
+from deepseek_core.passes.sums import SumsToAdds
 from deepseek_core.passes.unroll import UnrollLimits, UnrollLoops
 
 __all__ = ["prepare"]
@@ -47,7 +48,7 @@ def prepare(model: QuantizedModel, unroll: UnrollLimits | None = None) -> None:
 
 def _weights() -> list[Pass]:
     """Before loops are unrolled, so that their trips share the fused weights, and again with what that brought."""
-    return [FoldConstants(), FillWeights(), FuseMatMulBias(), FuseIntoWeights(), FoldConstants()]
+    return [FoldConstants(), FillWeights(), SumsToAdds(), FuseMatMulBias(), FuseIntoWeights(), FoldConstants()]
 
 
 def _control_flow(unroll: UnrollLimits | None) -> list[Pass]:

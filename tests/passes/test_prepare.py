@@ -181,6 +181,20 @@ def test_a_weight_that_is_only_described_is_filled():
     assert ops_after(_filled([70, 30, 3, 3]), RNG.standard_normal((1, 30, 4, 4)).astype(np.float32)) == ["Conv"]
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_sums_become_additions(count):
+    nodes = [helper.make_node("Sum", ["x", *["r"] * (count - 1)], ["s"], "sum"), helper.make_node("Relu", ["s"], ["y"])]
+    model = proto(nodes, [4, 3], r=RNG.standard_normal((1, 3)).astype(np.float32))
+    sums = ["Sum"] if count == 1 else ["Add"] * (count - 1)
+    assert ops_after(model, RNG.standard_normal((4, 3)).astype(np.float32)) == [*sums, "Relu"]
+
+
+def test_a_sum_that_is_the_result_keeps_its_name():
+    model = load_model(proto([helper.make_node("Sum", ["x", "x"], ["y"])], [4, 3]))
+    prepare(model)
+    assert [(node.op_type, node.outputs[0].name) for node in model.graph] == [("Add", "y")]
+
+
 def test_a_file_cannot_ask_for_any_amount_of_memory():
     model = load_model(_filled([2**20, 2**10, 1, 1]))
     prepare(model)
