@@ -17,7 +17,8 @@ static void order_for_dotprod(int8_t *block) {
 static void order_for_i8mm(int8_t *block) {
     int64_t *words = (int64_t *)(void *)block;
     int64x2x2_t first = vld2q_s64(words), second = vld2q_s64(words + 4);
-    vst1q_s64_x4(words, (int64x2x4_t){{first.val[0], second.val[0], first.val[1], second.val[1]}});
+    int64x2x4_t ordered = {{first.val[0], second.val[0], first.val[1], second.val[1]}};
+    vst1q_s64_x4(words, ordered);
 }
 #endif
 
