@@ -173,6 +173,8 @@ def _weighted(step: Step, gpu: Gpu) -> Iterator[Variant]:
     few = step.integer("m") <= 16 or step.integer("m") * step.integer("n") <= _SMALL
     lone = gpu.matrix == "v_dot4"  # every lane multiplies real numbers by itself, and holds what that takes
     hints = tuple((name, 16) for name in ("pitch", "block", "k") if step.integer(name) % 16 == 0)
+    # The fallback has one stage: with two, a loop stores to LDS right before its barrier and LLVM leaves out the wait,
+    # because LDS is in order for a workgroup. The emulator knows no such order, and refuses that.
     for rows, columns in ((16, 32),) if few else ((32, 32),) if lone else ((64, 64), (32, 32)):
         yield Variant.of(
             step.kernel,
@@ -180,6 +182,7 @@ def _weighted(step: Step, gpu: Gpu) -> Iterator[Variant]:
             types=step.types,
             divisible=hints,
             warps=1 if few and not lone else 4,
+            stages=1 if (rows, columns) == (32, 32) and not lone else 2,
             instruction=16 if gpu.wave == 64 else 0,
         )
 
