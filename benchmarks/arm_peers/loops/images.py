@@ -52,6 +52,23 @@ def _add(node: ir.Node, x: list[str], y: str) -> str:
     return call("add", x[0], x[1], y, count(node.outputs[0]))
 
 
+def _mul(node: ir.Node, x: list[str], y: str) -> str:
+    full, factors = (shape(value) for value in node.inputs)
+    n, c, *positions = full
+    if factors != (n, c, *(1 for _ in positions)):
+        raise RuntimeError("plain loops have Mul by a number for each channel only")
+    return call("scale", x[0], x[1], y, n, prod(positions), c)
+
+
+def _hard_sigmoid(node: ir.Node, x: list[str], y: str) -> str:
+    alpha, beta = (node.attributes.get_float(name, default) for name, default in (("alpha", 0.2), ("beta", 0.5)))
+    return call("hard_sigmoid", x[0], y, count(node.outputs[0]), f"{alpha:e}f", f"{beta:e}f")
+
+
+def _hard_swish(node: ir.Node, x: list[str], y: str) -> str:
+    return call("hard_swish", x[0], y, count(node.outputs[0]))
+
+
 CALLS = {
     "Conv": _conv,
     "Gemm": _gemm,
@@ -61,4 +78,7 @@ CALLS = {
     "Relu": _relu,
     "Clip": _clip,
     "Add": _add,
+    "Mul": _mul,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _hard_swish,
 }

@@ -86,6 +86,30 @@ static void add(const float *a, const float *b, float *y, size_t count) {
     for (size_t i = 0; i < count; i++) y[i] = a[i] + b[i];
 }
 
+static void hard_sigmoid(const float *x, float *y, size_t count, float alpha, float beta) {
+    for (size_t i = 0; i < count; i++) {
+        float v = alpha * x[i] + beta;
+        y[i] = v < 0 ? 0 : v > 1 ? 1 : v;
+    }
+}
+
+static void hard_swish(const float *x, float *y, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        float v = x[i] * (1.0f / 6.0f) + 0.5f;
+        y[i] = x[i] * (v < 0 ? 0 : v > 1 ? 1 : v);
+    }
+}
+
+/* Each channel by a number of its own. */
+static void scale(const float *x, const float *factors, float *y, int n, int positions, int c) {
+    for (int i = 0; i < n; i++)
+        for (int p = 0; p < positions; p++)
+            for (int d = 0; d < c; d++) {
+                size_t place = ((size_t)i * positions + p) * c + d;
+                y[place] = x[place] * factors[(size_t)i * c + d];
+            }
+}
+
 #define FOR_ALL for (int i = 0; i < n0; i++) for (int j = 0; j < n1; j++) for (int k = 0; k < n2; k++) for (int l = 0; l < n3; l++)
 
 /* Sizes of the result, and steps of each input along its axes. */
