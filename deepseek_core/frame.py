@@ -64,7 +64,7 @@ class Frame:
 
         Args:
             read: may find a listing malformed by any error that reading one raises: `ValueError`, `LookupError`,
-                `TypeError`, `AttributeError`.
+                `TypeError`, `AttributeError`, `OverflowError`.
 
         Raises:
             PackageError: the bytes are none of ours, of another version, damaged or malformed.
@@ -80,7 +80,7 @@ class Frame:
         try:
             listing = json.loads(bytes(body[:size]))
             return read(listing, _sections(body, size, listing["sections"]))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             what = f"it has no {error}" if isinstance(error, KeyError) else error
             raise PackageError(f"the {self.name} is malformed ({what})", fix=self.fix) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 from hypothesis import given, settings
@@ -82,6 +83,7 @@ def test_what_is_wrong_is_one_line(data, said) -> None:
         (lambda listing, sections: listing["shape"], r"the Acme artifact is malformed \(it has no 'shape'\)"),
         (lambda listing, sections: sections[9], r"malformed \(list index out of range\)"),
         (lambda listing, sections: int(listing["name"]), "malformed .*invalid literal"),
+        (lambda listing, sections: int(float("inf")), "malformed .*infinity"),
         (lambda listing, sections: listing["nothing"].items(), "malformed .*no attribute"),
         (lambda listing, sections: listing["nothing"][0], "malformed .*not subscriptable"),
     ],
@@ -102,9 +104,17 @@ def test_a_bug_of_the_reader_keeps_its_traceback() -> None:
 @pytest.mark.parametrize("sizes", [[6], [-1], [1, 1 << 62], [[]], None, ["1"]])
 def test_forged_sizes_are_refused(sizes) -> None:
     """Whoever can hash can forge, and must not read what is not there."""
-    forged = FRAME.pack({}, (b"12345",))
-    text = f'{{"sections":{sizes}}}'.replace("'", '"').replace("None", "null").encode()
-    body = text + bytes(-len(text) % 16) + b"12345"
-    head = forged[:8] + len(text).to_bytes(8, "little")
     with pytest.raises(PackageError, match="malformed"):
-        FRAME.unpack(head + hashlib.sha256(head + body).digest() + body, _content)
+        FRAME.unpack(_forged(f'{{"sections":{json.dumps(sizes)}}}'), _content)
+
+
+def test_a_listing_without_a_bottom_is_refused() -> None:
+    with pytest.raises(PackageError, match=r"malformed .*recursion"):
+        FRAME.unpack(_forged("[" * 200_000), _content)
+
+
+def _forged(listing: str) -> bytes:
+    text = listing.encode()
+    body = text + bytes(-len(text) % 16) + b"12345"
+    head = FRAME.pack({})[:8] + len(text).to_bytes(8, "little")
+    return head + hashlib.sha256(head + body).digest() + body
