@@ -26,7 +26,7 @@ class FillWeights(Pass):
         editor, changed = Editor(model.model), False
         for node in list(all_nodes(model.graph)):
             shape = _constant_shape(node)
-            if shape is None or not _is_worth_it(node, prod(shape)):
+            if shape is None or not _is_worth_it(node, shape):
                 continue
             value = node.attributes.get_tensor("value", None)
             number = np.zeros(1, np.float32) if value is None else value.numpy()
@@ -46,7 +46,10 @@ def _constant_shape(node: ir.Node) -> tuple[int, ...] | None:
     return tuple(int(size) for size in given.const_value.numpy())
 
 
-def _is_worth_it(node: ir.Node, count: int) -> bool:
+def _is_worth_it(node: ir.Node, shape: tuple[int, ...]) -> bool:
+    if min(shape, default=0) < 0:
+        return False  # for whoever runs the model to refuse
+    count = prod(max(size, 1) for size in shape)  # NumPy's limit on sizes holds beside a 0 too
     return count <= _SMALL or (count <= _MOST and any(_is_weight(u.node, u.idx) for u in node.outputs[0].uses()))
 
 

@@ -201,6 +201,19 @@ def test_a_file_cannot_ask_for_any_amount_of_memory():
     assert [node.op_type for node in model.graph] == ["ConstantOfShape", "Conv"]
 
 
+@pytest.mark.parametrize("sizes", [[-5], [2**62, 0, 2**62]])
+def test_what_numpy_cannot_fill_stays_described(sizes):
+    """Negated, as shape inference refuses what is below 0 where it sees it."""
+    nodes = [
+        helper.make_node("Neg", ["less"], ["sizes"], "negated"),
+        helper.make_node("ConstantOfShape", ["sizes"], ["c"], "fill"),
+        helper.make_node("Add", ["x", "c"], ["y"]),
+    ]
+    model = load_model(proto(nodes, [1], less=-np.array(sizes)))
+    prepare(model)
+    assert [node.op_type for node in model.graph] == ["ConstantOfShape", "Add"]
+
+
 @pytest.mark.parametrize(("step", "message"), [(_Broken(), "failed its own check"), (_Needy(), "needs peace")])
 def test_a_pass_is_held_to_its_word(step, message):
     model = load_model(proto([helper.make_node("Relu", ["x"], ["y"])], [1]))
