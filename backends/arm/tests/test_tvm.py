@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from deepseek_backend_arm.container import Container
 from deepseek_backend_arm.emulator import find_qemu
 from deepseek_backend_arm.linking import LinkedServer, write_linked
 from deepseek_backend_arm.lowering import by_tvm
+from deepseek_backend_arm.plan.linked import Function, Linked
 from deepseek_backend_arm.server import Server
 from deepseek_backend_arm.toolchain import find_toolchain
 from deepseek_backend_arm.tvm import child, presence
@@ -297,6 +299,13 @@ def test_the_same_bytes_twice(model) -> None:
     assert Compiled.decode(first.encode()) == first
 
 
+def test_functions_that_cannot_be_linked_leave_nothing_behind(toolchain, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(BackendError, match="the ARM64 compiler failed"):
+        LinkedServer((str(find_qemu()),), Linked([], [Function("nowhere", 1)]))
+    assert not list(tmp_path.iterdir())
+
+
 def _refusal(model: QuantizedModel) -> str:
     """What the claim says; compiling says the same."""
     backend, target = discover().resolve("arm64")
@@ -361,6 +370,17 @@ def test_a_process_that_dies_is_a_refusal(monkeypatch) -> None:
         child.Child().compile("ds_test", b"")
 
 
+def test_an_answer_that_was_not_waited_for_is_not_the_next_ones(monkeypatch) -> None:
+    def interrupt(stream, size):
+        raise KeyboardInterrupt
+
+    worker = child.Child()
+    monkeypatch.setattr(child, "_taken", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        worker.compile("ds_test", b"")
+    assert worker._process is None
+
+
 def test_a_damaged_file_of_the_cache_counts_as_none(tmp_path) -> None:
     path, made = tmp_path / "arm" / "unit", Compiled((), (), (), b"", b"object")
     assert child.kept(path) is None
@@ -419,3 +439,5 @@ def test_names_of_functions_are_names(model) -> None:
     assert Container.decode(replace(container, functions=(("f", 1),)).encode()).functions == (("f", 1),)
     with pytest.raises(PackageError, match="malformed"):
         Container.decode(replace(container, functions=(("f(); int g", 1),)).encode())
+    with pytest.raises(PackageError, match="a function of 33 tensors"):
+        Container.decode(replace(container, functions=(("f", 33),)).encode())

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek_backend_arm.plan.abi import MOST_POINTERS
 from deepseek_backend_arm.plan.linked import Function, Linked
 from deepseek_backend_arm.plan.program import TYPES, Port, Program
 from deepseek_core import Frame, TensorInfo
@@ -135,7 +136,7 @@ def _place(port: Port) -> Place:
 def _checked(listing: Mapping[str, Any], sections: list[bytes]) -> Container:
     body, linked = sections
     numbers = {name: int(listing[name]) for name in _NUMBERS}
-    functions = tuple((_symbol(name), int(pointers)) for name, pointers in listing["functions"])
+    functions = tuple((_symbol(name), _pointers(count)) for name, count in listing["functions"])
     objects = tuple(map(int, listing["objects"]))
     inputs, outputs = (tuple(map(_to_place, listing[name])) for name in ("inputs", "outputs"))
     container = Container(
@@ -163,6 +164,12 @@ def _symbol(name: str) -> str:
     if not (name.isascii() and name.isidentifier()):
         raise ValueError("a function has no name")
     return name
+
+
+def _pointers(count: int) -> int:
+    if not 0 <= count <= MOST_POINTERS:
+        raise ValueError(f"a function of {count} tensors")
+    return int(count)
 
 
 _NUMBERS = ("level", "threads", "arena", "scratch", "packs", "steps", "words")

@@ -27,9 +27,13 @@ class LinkedServer(Server):
     def __init__(self, emulator: tuple[str, ...], linked: Linked) -> None:
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
-        words = [str(runtime_folder() / "serve.o"), *write_linked(linked, folder), str(runtime_folder() / "libds.a")]
-        find_toolchain().run(["-static", "-s", "-o", "serve", *words, "-lm", "-lpthread"], folder)
         super().__init__((*emulator, str(folder / "serve")))
+        try:
+            own = [str(runtime_folder() / "serve.o"), *write_linked(linked, folder), str(runtime_folder() / "libds.a")]
+            find_toolchain().run(["-static", "-s", "-o", "serve", *own, "-lm", "-lpthread"], folder)
+        except BaseException:
+            self._end()
+            raise
 
     def load(self, container: Container) -> int:
         """Load the program; a runtime that refuses it ends."""
@@ -41,8 +45,10 @@ class LinkedServer(Server):
 
     def free(self, slot: int) -> None:
         """Forget the program, and end."""
-        super().free(slot)
-        self._end()
+        try:
+            super().free(slot)
+        finally:
+            self._end()
 
     def _end(self) -> None:
         self.close()

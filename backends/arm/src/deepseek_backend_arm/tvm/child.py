@@ -97,8 +97,10 @@ class Child:
             watch.start()
             try:
                 status, payload = self._ask(process, [prefix.encode(), model])
-            except OSError:
+            except BaseException as error:  # an interrupt too: its answer would be taken for the next unit's
                 self.close()
+                if not isinstance(error, OSError):
+                    raise
                 raise NotCompiledError(f"TVM's process ended with exit code {process.returncode}") from None
             finally:
                 watch.cancel()
