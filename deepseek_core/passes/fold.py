@@ -11,12 +11,15 @@ import onnx_ir as ir
 from deepseek_core.ir.canonical.edit import Editor
 from deepseek_core.ir.canonical.names import unify_names
 from deepseek_core.ir.model import QuantizedModel
+from deepseek_core.ir.ops import op_key
 from deepseek_core.passes.base import Pass
 from deepseek_core.passes.bodies import all_nodes, size_of
 
 __all__ = ["FoldConstants", "FuseIntoWeights"]
 
 _FUSED = frozenset(("Conv", "ConvTranspose", "Gemm"))
+_COMPUTED_OTHERWISE = frozenset(("AveragePool", "GlobalMaxPool", "LRN", "MaxPool"))
+"""Ops that onnx.reference, by which the optimizer folds, does not compute as ONNX defines them."""
 
 
 class FoldConstants(Pass):
@@ -32,10 +35,15 @@ class FoldConstants(Pass):
 
         before = size_of(model.graph)
         with _quiet("onnxscript", "onnx_ir"):
-            optimizer.optimize_ir(model.model, onnx_shape_inference=True)
+            optimizer.optimize_ir(model.model, onnx_shape_inference=True, should_fold=_should_fold)
         _let_go(model)
         unify_names(model.model)
         return size_of(model.graph) != before
+
+
+def _should_fold(node: ir.Node) -> bool | None:
+    """None leaves it to the optimizer."""
+    return False if op_key(node) in _COMPUTED_OTHERWISE else None
 
 
 class FuseIntoWeights(Pass):

@@ -168,6 +168,13 @@ class _Needy(_Broken):
     requires = frozenset({"peace"})
 
 
+def test_what_the_optimizer_computes_otherwise_is_not_folded():
+    constant = RNG.standard_normal((2, 6, 3, 3)).astype(np.float32)
+    norm = helper.make_node("LRN", ["c"], ["n"], size=3, alpha=1.0)
+    model = proto([norm, helper.make_node("Add", ["x", "n"], ["y"])], [2, 6, 3, 3], c=constant)
+    assert ops_after(model, RNG.standard_normal((2, 6, 3, 3)).astype(np.float32)) == ["LRN", "Add"]
+
+
 def _filled(sizes):
     """A convolution whose weight of these sizes is only described."""
     value = helper.make_tensor("value", onnx.TensorProto.FLOAT, [1], [0.25])
