@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from deepseek_backend_arm import settle
 from deepseek_backend_arm.lowering import lower
 from deepseek_backend_arm.lowering.weights import pack, tight
 from deepseek_backend_arm.plan.abi import KERNELS, header
 from deepseek_backend_arm.plan.memory import plan_memory
 from deepseek_backend_arm.plan.program import ALIGNMENT, Buffer, Constants, Port, Step
+from deepseek_backend_arm.settle import settled
 from deepseek_core import CalibratorSpec, CompileOptions, discover
 from deepseek_core.errors import BackendError
 from deepseek_core.ir.frontend import load_model
@@ -139,3 +141,28 @@ def test_what_onnx_cannot_fold_the_image_computes(toolchain) -> None:
     x = rng.standard_normal((4, 16)).astype(np.float32)
     found = backend.load(backend.compile(model, target, CompileOptions())).run({"x": x})["y"]
     np.testing.assert_array_equal(found, x + table[0, places])
+
+
+def _added(node, *constants):
+    """x + the result of a node that follows from constants."""
+    graph = helper.make_graph(
+        [node, helper.make_node("Add", ["x", node.output[0]], ["y"])],
+        "settled",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in zip(node.input, constants, strict=True)],
+    )
+    return load_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10))
+
+
+def test_what_onnx_computes_otherwise_is_not_folded() -> None:
+    """Of three axes, onnx.reference's GlobalMaxPool takes the last two."""
+    images = np.arange(12, dtype=np.float32).reshape(1, 2, 6)
+    model = _added(helper.make_node("GlobalMaxPool", ["images"], ["largest"]), images)
+    assert [node.op_type for node in settled(model).graph] == ["GlobalMaxPool", "Add"]
+
+
+def test_what_is_too_large_is_not_computed_first(monkeypatch) -> None:
+    monkeypatch.setattr(settle, "_evaluated", lambda node, opset: pytest.fail(f"{node.op_type} is computed"))
+    model = _added(helper.make_node("ConstantOfShape", ["sizes"], ["zeros"]), np.array([2**20, 1, 2**20]))
+    assert [node.op_type for node in settled(model).graph] == ["ConstantOfShape", "Add"]

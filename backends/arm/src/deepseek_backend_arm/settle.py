@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ _LEFT = frozenset(
     ("QuantizeLinear", "DequantizeLinear", "If", "Loop", "Scan", "RandomNormal", "RandomUniform", "Bernoulli")
 )
 """Codes of weights stay codes; control flow is not evaluated, and what is random not once for all."""
+_COMPUTED_OTHERWISE = frozenset(("AveragePool", "GlobalMaxPool", "LRN", "MaxPool"))
+"""Ops that onnx.reference does not compute as ONNX defines them."""
 _GROWS = 2**16
 """Elements that a constant may have more than what it is made of."""
 _SMALL = 1024
@@ -114,7 +117,7 @@ def _home(node: ir.Node) -> ir.Graph:
 
 def _constant_results(node: ir.Node) -> bool:
     """Whether the results of a node follow, and none of them is what a graph gives."""
-    if node.op_type in _LEFT or node.domain not in ("", "ai.onnx"):
+    if node.op_type in _LEFT | _COMPUTED_OTHERWISE or node.domain not in ("", "ai.onnx"):
         return False
     if any(value.is_graph_output() for value in node.outputs):
         return False
@@ -128,11 +131,12 @@ def _fold(node: ir.Node, opset: int) -> bool:
     """Replace a node by its results, as initializers of its graph."""
     if not _constant_results(node):
         return False
+    most = _GROWS + sum(value.const_value.size for value in node.inputs if value and value.const_value)
+    shapes = (value.shape for value in node.outputs)
+    if sum(prod(shape.numpy()) for shape in shapes if shape is not None and shape.is_static()) > most:
+        return False  # before memory is taken for it
     results = _evaluated(node, opset)
-    if results is None:
-        return False
-    made = sum(array.size for array in results)
-    if made > _GROWS + sum(value.const_value.size for value in node.inputs if value and value.const_value):
+    if results is None or sum(array.size for array in results) > most:
         return False
     owner = _home(node)
     for value, array in zip(node.outputs, results, strict=False):
