@@ -14,6 +14,7 @@ from deepseek_backend_npu.compiler import build, variations
 from deepseek_backend_npu.container import Container
 from deepseek_backend_npu.devices import DEVICES
 from deepseek_backend_npu.lowering import lower
+from deepseek_backend_npu.lowering.fusion import kept_apart
 from deepseek_backend_npu.runtime import NpuExecutable
 from deepseek_backend_npu.settings import Settings
 from deepseek_backend_npu.single import unit_model
@@ -105,7 +106,8 @@ def options_figures(case: Case, model: QuantizedModel, device: str) -> tuple[lis
         lowered = lower(part.model) if part.target.backend == "npu" else None
         if lowered is None or not lowered.graph.outputs:
             continue
-        found = variations(serialize(lowered.graph), DEVICES[device], settings, CompileOptions())
+        tosa = serialize(kept_apart(lowered.graph, DEVICES[device]))
+        found = variations(tosa, DEVICES[device], settings, CompileOptions())
         tried += len(found)
         for side, (attempt, _) in enumerate((found[0], best(found))):
             cycles[side] += attempt.estimate.cycles

@@ -10,6 +10,7 @@ from deepseek_backend_npu.hexagon.container import HexagonContainer
 from deepseek_backend_npu.hexagon.htp import prepare
 from deepseek_backend_npu.hexagon.variants import VARIANTS
 from deepseek_backend_npu.hexagon.vendor import vendor_part
+from deepseek_backend_npu.verification.networks import transposing_network
 from deepseek_backend_npu.verification.sampling import OPS, sample
 from deepseek_core import CompileOptions, QuantizedModel, Target, Tier, discover
 from deepseek_core.errors import BackendError, ConfigError, PackageError, TargetError
@@ -100,6 +101,18 @@ def test_what_is_claimed_is_placed_and_right(op) -> None:
     for unit in (drawn, unsigned(drawn)):
         verdict = check(unit, TARGET)
         assert verdict.agrees, f"{unit.text}: {verdict}"
+
+
+@needs_qnn
+@pytest.mark.parametrize("orders", [((0, 2, 1, 3), (0, 3, 2, 1)), ((0, 1, 3, 2), (0, 2, 1, 3)), ((0, 2, 1, 3),) * 2])
+def test_transpositions_behind_each_other_are_placed_and_right(orders, backend, random_feeds) -> None:
+    model = transposing_network((1, 8, 4, 6), *orders)
+    feeds = random_feeds(model)
+    (expected,) = feeds.values()
+    for order in orders:
+        expected = expected.transpose(order)
+    (array,) = backend.load(backend.compile(model, TARGET, CompileOptions())).run(feeds).values()
+    np.testing.assert_array_equal(array, expected)
 
 
 @needs_qnn

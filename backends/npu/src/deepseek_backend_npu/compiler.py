@@ -10,6 +10,7 @@ from deepseek_backend_npu.container import FORMAT, Container
 from deepseek_backend_npu.devices import DEVICES, Device, device_of
 from deepseek_backend_npu.header import header
 from deepseek_backend_npu.lowering import Lowered, lower
+from deepseek_backend_npu.lowering.fusion import kept_apart
 from deepseek_backend_npu.settings import AUTO, Settings
 from deepseek_backend_npu.tosa.serialize import serialize
 from deepseek_backend_npu.tuning import Attempt, best, context, explore, known, remember
@@ -77,7 +78,7 @@ def build(
     common = (tuple(lowered.before), tuple(lowered.after), tuple(lowered.feeds), tuple(lowered.results))
     if not lowered.graph.outputs:
         return Container(name, tier, lowered.inputs, lowered.outputs, *common), settings.default()
-    tosa = serialize(lowered.graph)
+    tosa = serialize(kept_apart(lowered.graph, device))
     compiled, chosen = _fastest(tosa, name, settings, options) if options.optimize else _default(tosa, device, settings)
     container = Container(
         name,

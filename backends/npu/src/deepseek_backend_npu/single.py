@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from deepseek_backend_npu.devices import DEVICES
 from deepseek_backend_npu.lowering import lower
+from deepseek_backend_npu.lowering.fusion import kept_apart
 from deepseek_backend_npu.settings import Settings
 from deepseek_backend_npu.tosa.serialize import serialize
 from deepseek_backend_npu.vela import Estimate, compile_graph
@@ -61,6 +62,6 @@ def _compiled(unit: Unit, device: str, optimize: str) -> Estimate | None:
         lowered = lower(unit_model(unit))
         if not lowered.graph.outputs:
             return None
-        return compile_graph(serialize(lowered.graph), variant, settings).estimate
+        return compile_graph(serialize(kept_apart(lowered.graph, variant)), variant, settings).estimate
     except DeepseekError:
         return None

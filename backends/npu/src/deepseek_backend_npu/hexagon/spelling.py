@@ -7,6 +7,8 @@
 - `Gather` takes negative indices for large ones: they are counted from the front.
 - `Transpose` between channels first and channels last is taken for one of ONNX Runtime's own and then refused: it
   becomes one of the two last axes, between reshapes.
+- Every other `Transpose` has a reshape behind it that changes nothing: ONNX Runtime moves transpositions behind other
+  nodes and makes one of two, which QNN then refuses, and none past a reshape.
 """
 
 from __future__ import annotations
@@ -112,21 +114,19 @@ def _gather(unit: Unit) -> None:
 
 def _transpose(unit: Unit) -> None:
     node, (operand,) = unit.node, [operand for operand in unit.inputs if operand is not None]
+    result = node.outputs[0]
+    final = [int(size) for size in result.shape or ()]  # type: ignore[arg-type]
     order = list(node.attributes.get_ints("perm", ()))
-    if order not in _LAYOUTS:
-        return
-    shape = [int(size or 0) for size in operand.shape or ()]
-    first = shape[1] if order[1] == 2 else prod(shape[1:-1])
-    flat = [shape[0], 1, first, prod(shape[1:]) // max(first, 1)]
-    node.replace_input_with(0, _recoded(unit, node, _reshaped(node, node.inputs[0], flat, "flat"), "flat"))
-    node.attributes["perm"] = ir.AttrInt64s("perm", _SWAPPED)
-    result, users = node.outputs[0], list(node.outputs[0].uses())
-    final = result.shape
-    result.shape = ir.Shape([flat[axis] for axis in _SWAPPED])
-    (quantizer,) = {user.node for user in users}
-    back = _recoded(unit, quantizer, result, "swapped")
-    real = _reshaped(quantizer, back, [int(size) for size in final or ()], "final")  # type: ignore[arg-type]
-    quantizer.replace_input_with(0, real)
+    if order in _LAYOUTS:
+        shape = [int(size or 0) for size in operand.shape or ()]
+        first = shape[1] if order[1] == 2 else prod(shape[1:-1])
+        flat = [shape[0], 1, first, prod(shape[1:]) // max(first, 1)]
+        node.replace_input_with(0, _recoded(unit, node, _reshaped(node, node.inputs[0], flat, "flat"), "flat"))
+        node.attributes["perm"] = ir.AttrInt64s("perm", _SWAPPED)
+        result.shape = ir.Shape([flat[axis] for axis in _SWAPPED])
+    (quantizer,) = {user.node for user in result.uses()}
+    back = _recoded(unit, quantizer, result, "moved")
+    quantizer.replace_input_with(0, _reshaped(quantizer, back, final, "final"))
 
 
 def _reshaped(before: ir.Node, value: ir.Value | None, shape: Sequence[int], name: str) -> ir.Value:

@@ -93,6 +93,10 @@ class Graph:
         self.operators.append(Operator(op, tuple(inputs), tensor, attributes))
         return tensor
 
+    def emptied(self) -> Graph:
+        """A graph of the same inputs and outputs whose operators are still to come, with names that are not taken."""
+        return Graph(self.inputs, self.outputs, _count=self._count)
+
     def _name(self, stem: str) -> str:
         self._count += 1
         return f"{stem}_{self._count}"

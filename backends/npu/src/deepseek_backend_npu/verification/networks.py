@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deepseek_core import QuantizedModel
 from deepseek_core.ir import with_input_shapes
 
-__all__ = ["pooling_network", "residual_network", "unary_network"]
+__all__ = ["pooling_network", "residual_network", "transposing_network", "unary_network"]
 
 _OPSET, _IR_VERSION = 21, 10
 
@@ -124,3 +124,12 @@ def unary_network(
     """One op on int8 codes of a scale, with scale and zero point of the result."""
     build = _Builder(0)
     return build.model(build.unary(op, build.input(shape), scale=scale, result=result, **attributes))
+
+
+def transposing_network(shape: tuple[int, ...], *orders: tuple[int, ...]) -> QuantizedModel:
+    """int8 codes through transpositions, one behind the other."""
+    build = _Builder(0)
+    codes = build.input(shape)
+    for order in orders:
+        codes = build.unary("Transpose", codes, perm=list(order))
+    return build.model(codes)
