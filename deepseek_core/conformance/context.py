@@ -132,9 +132,10 @@ class Context:
             raise Failed(f"run gave no output '{missing[0]}'", f"outputs: {', '.join(sorted(outputs))}")
         if extra := sorted(set(outputs) - set(expected)):
             raise Failed(f"run gave an output '{extra[0]}' that the model does not have")
+        tolerance = problem.tolerance or self.expectations.tolerance(problem.op)
         for name, value in expected.items():
-            distance = compare(name, value, outputs[name], self.expectations.tolerance(problem.op))
-            if distance is not None:
+            distance = compare(name, value, outputs[name], tolerance)
+            if distance is not None and problem.tolerance is None:
                 self.spent[problem.op] = max(distance, self.spent.get(problem.op, 0))
 
     def solve_by_every_kernel(self, problem: Problem) -> None:

@@ -80,10 +80,11 @@ class GraphWriter:
         self.nodes.append(ir.node(kind, inputs, dict(attributes or {}), domain=domain, outputs=values, name=name))
         return tuple(values)
 
-    def dequantize(self, value: ir.Value, qparams: QParams) -> ir.Value:
-        """A DQ behind `value`."""
-        real = self.value(f"{value.name}_real", numpy_dtype(self.real), value.shape)
-        self._convert("DequantizeLinear", value, real, qparams, f"{value.name}_dq")
+    def dequantize(self, value: ir.Value, qparams: QParams, name: str = "") -> ir.Value:
+        """A DQ behind `value`; `name` tells it from others behind the same one."""
+        name = name or value.name or ""
+        real = self.value(f"{name}_real", numpy_dtype(self.real), value.shape)
+        self._convert("DequantizeLinear", value, real, qparams, f"{name}_dq")
         return real
 
     def quantize(self, value: ir.Value, qparams: QParams) -> ir.Value:

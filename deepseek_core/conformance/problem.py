@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from deepseek_core.conformance.forms import Form
 from deepseek_core.conformance.graph import Dims, GraphWriter
 from deepseek_core.conformance.numbers import Numbers
+from deepseek_core.expectations import Tolerance
 from deepseek_core.ir import QParams, QuantizedModel
 from deepseek_core.ir.ops import info
 from deepseek_core.ir.qparams import numpy_dtype
@@ -36,12 +37,14 @@ class Problem:
         model: canonical QDQ.
         feeds: one mapping for each run.
         op: its op key, by which tolerances are declared.
+        tolerance: instead of that, where several units add up.
         expected: outputs already computed, by the numerics they follow.
     """
 
     model: QuantizedModel
     feeds: tuple[Mapping[str, NDArray[Any]], ...]
     op: str
+    tolerance: Tolerance | None = None
     expected: dict[object, tuple[dict[str, NDArray[Any]], ...]] = field(default_factory=dict, repr=False)
 
 

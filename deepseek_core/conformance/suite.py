@@ -15,6 +15,7 @@ from deepseek_core.conformance.contract import contract_cases
 from deepseek_core.conformance.limits import limit_cases
 from deepseek_core.conformance.numerics import numerics_cases
 from deepseek_core.conformance.report import Report
+from deepseek_core.conformance.wiring import wiring_cases
 from deepseek_core.errors import DeepseekError
 from deepseek_core.expectations import Expectations, KnownFailure
 from deepseek_core.options import Progress
@@ -32,6 +33,7 @@ def cases(capabilities: Capabilities) -> tuple[Case, ...]:
         *numerics_cases(capabilities),
         *limit_cases(capabilities),
         *compound_cases(capabilities),
+        *wiring_cases(capabilities),
     )
 
 

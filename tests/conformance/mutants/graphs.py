@@ -422,3 +422,26 @@ def _one_trip(model: ir.Model) -> None:
 edited("LoopsOnce", "control_flow/Loop", _one_trip)
 edited("SwapsBranches", "control_flow/If", _swapped_branches)
 edited("ScansBackwards", "control_flow/Scan", _backward_scan)
+
+
+def _first_piece_for_all(model: ir.Model) -> None:
+    """Later pieces of a Split are read where the first one lies."""
+    for node in nodes(model, "Split"):
+        first, *others = node.outputs
+        for use in [use for other in others if other.shape == first.shape for use in other.uses()]:
+            use.node.replace_input_with(use.idx, first)
+
+
+def _last_reader_too_late(model: ir.Model) -> None:
+    """The last reader of a value finds what another reader wrote over it."""
+    for node in list(model.graph):
+        readers = [use for use in node.outputs[0].uses() if use.node.op_type != "QuantizeLinear"]
+        if len(readers) > 1 and node.op_type != "DequantizeLinear":
+            over = ir.node("Neg", [node.outputs[0]], name=f"over_{node.name}")
+            model.graph.insert_after(node, over)
+            over.outputs[0].type, over.outputs[0].shape = node.outputs[0].type, node.outputs[0].shape
+            readers[-1].node.replace_input_with(readers[-1].idx, over.outputs[0])
+
+
+edited("FirstPieceForAll", "compound/wiring/*", _first_piece_for_all)
+edited("LastReaderTooLate", "compound/wiring/*", _last_reader_too_late)
