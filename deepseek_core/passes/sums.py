@@ -15,7 +15,7 @@ __all__ = ["SumsToAdds"]
 class SumsToAdds(Pass):
     """Sum(a, b, c) → Add(Add(a, b), c); a Sum of one value stays."""
 
-    ensures = frozenset({"no sums"})
+    ensures = frozenset({"sums of several written out"})
 
     def run(self, model: QuantizedModel) -> bool:
         editor = Editor(model.model)

@@ -60,8 +60,8 @@ def _run(model: QuantizedModel, feeds: Feeds, cpu: str, counter: Counter, folder
     writer = _Writer(model, folder)
     (folder / "program.c").write_text(_SOURCE.read_text() + writer.text())
     inputs = [folder / f"{name}.bin" for name in writer.inputs]
-    for file, data in zip(inputs, feeds.values(), strict=True):
-        writer.laid_out(data).tofile(file)
+    for file, value in zip(inputs, model.graph.inputs, strict=True):
+        writer.laid_out(feeds[str(value.name)]).tofile(file)
     subprocess.run([*_COMPILE, "program.c", "-o", "program", "-lm"], cwd=folder, check=True)
     first, last = counter.marks(cpu, ["./program"], folder, {}, folder)
     (folder / "instructions").write_text(str(last - first))
