@@ -80,6 +80,23 @@ def _padded_sum(emitter: Emitter) -> Tensor:
     return emitter.pad(_sum(emitter, _input(emitter), _input(emitter)), [(0, 0), (1, 2), (0, 0), (0, 0)], 7)
 
 
+def _product(emitter: Emitter, a: Tensor, b: Tensor) -> Tensor:
+    sides = [emitter.widen(side, 7) for side in (a, b)]
+    shift = emitter.graph.constant(np.array([0]), DType.INT8)
+    return emitter.rescale(emitter.graph.add(Op.MUL, [*sides, shift], a.shape, DType.INT32), DType.INT8, [0.01], 0, 7)
+
+
+def _product_of_slices_of_a_sum(emitter: Emitter) -> Tensor:
+    total = _sum(emitter, _input(emitter), _input(emitter))
+    return _product(emitter, *(emitter.slice(total, (0, start, 0, 0), (1, 4, 4, 6)) for start in (0, 4)))
+
+
+def _product_of_a_reshaped_sum(emitter: Emitter) -> Tensor:
+    shape = (1, 42, 1, 4)
+    total = emitter.reshape(_sum(emitter, _input(emitter, shape), _input(emitter, shape)), (1, 7, 6, 4))
+    return _product(emitter, total, total)
+
+
 def _joined_maximum(emitter: Emitter) -> Tensor:
     return emitter.concat([_input(emitter, (1, 8, 4, 1)), _reduced(emitter, _input(emitter), Op.REDUCE_MAX)], 2)
 
@@ -91,7 +108,8 @@ def _padded_rescaled_joined(emitter: Emitter) -> Tensor:
 
 EVERYWHERE = [_mean_of_a_slice, _maximum_of_a_slice, _joined_maximum, _padded_rescaled_joined]
 MULTIPLIED = [_sum_of_a_slice, _sum_of_a_part_of_a_row, _sum_of_joined, _sum_of_padded, _joined_sum, _padded_sum]
-WRONG = [*((write, U55) for write in (*MULTIPLIED, *EVERYWHERE[1:])), *((write, U85) for write in EVERYWHERE)]
+SHARED = [_product_of_slices_of_a_sum, _product_of_a_reshaped_sum]
+WRONG = [*((write, U55) for write in (*MULTIPLIED, *SHARED, *EVERYWHERE[1:])), *((write, U85) for write in EVERYWHERE)]
 
 
 def _compiled(write: Callable[[Emitter], Tensor], device: str) -> Container:
@@ -122,7 +140,7 @@ def _is_wrong(container: Container) -> bool:
 
 @needs_model
 @pytest.mark.parametrize("device", [U55, U65, U85])
-@pytest.mark.parametrize("write", [*MULTIPLIED, *EVERYWHERE])
+@pytest.mark.parametrize("write", [*MULTIPLIED, *SHARED, *EVERYWHERE])
 def test_what_is_kept_apart_has_the_results_of_arms_model(write, device) -> None:
     assert _differences(_compiled(write, device)) == 0
 

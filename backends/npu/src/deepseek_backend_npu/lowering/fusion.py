@@ -1,13 +1,14 @@
 """Keeps apart what Vela 5.2.0 fuses wrongly, by a copy between the two.
 
 Vela lets the reader of a slice read the larger tensor, and the writer of a part write into the joined one. Three of its
-rewrites then forget the place: of a rescaling of 32 bits into a product, on Ethos-U55 and U65; of a reduction to three
-axes; and of a rescaling of what has several writers into one for each. They take other elements, and write beyond the
-tensor.
+rewrites then forget the place: of a rescaling of 32 bits into a product, on Ethos-U55 and U65, also where each of
+several readers gets a product of its own; of a reduction to three axes; and of a rescaling of what has several writers
+into one for each. They take other elements, and write beyond the tensor.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import replace
 from math import prod
@@ -45,6 +46,7 @@ class _Fusions:
     def __init__(self, graph: Graph, device: Device) -> None:
         self._operators = graph.operators
         self._multiplies = device.family != "ethos-u85"
+        self._readers = Counter(x.name for operator in graph.operators for x in operator.inputs)
         self._writers = {operator.output.name: operator for operator in graph.operators}
 
     def misplaced(self) -> Iterator[str]:
@@ -65,6 +67,8 @@ class _Fusions:
             wrong = writer.op is Op.SLICE
         elif operator.op in _JOINED:
             wrong = self._forgets_its_place(writer)
+        elif operator.op in (Op.RESHAPE, Op.SLICE):
+            wrong = self._is_product(writer) and self._is_shared(writer.output, operator.output)
         else:
             wrong = self._is_product(operator) and writer.op in (Op.SLICE, *_JOINED)
         return writer if wrong else None
@@ -75,6 +79,10 @@ class _Fusions:
             return writer.op in _REDUCED
         source = self._writer(writer.inputs[0], (Op.RESHAPE,))
         return self._is_product(writer) or (source is not None and source.op in (*_JOINED, *_REDUCED))
+
+    def _is_shared(self, x: Tensor, form: Tensor) -> bool:
+        """Whether a tensor is read more than once, itself or in another form."""
+        return self._readers[x.name] > 1 or self._readers[form.name] > 1
 
     def _is_product(self, operator: Operator) -> bool:
         """Whether an operator is a rescaling of 32 bits that becomes a product."""
