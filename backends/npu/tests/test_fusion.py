@@ -97,6 +97,13 @@ def _product_of_a_reshaped_sum(emitter: Emitter) -> Tensor:
     return _product(emitter, total, total)
 
 
+def _matrix_product_of_a_slice(emitter: Emitter) -> Tensor:
+    part = emitter.slice(_input(emitter, (1, 7, 6)), (0, 2, 0), (1, 4, 6))
+    zeros = [emitter.graph.constant(np.array([3]), DType.INT8)] * 2
+    total = emitter.graph.add(Op.MATMUL, [part, _input(emitter, (1, 6, 5)), *zeros], (1, 4, 5), DType.INT32)
+    return emitter.rescale(total, DType.INT8, [0.01], 0, 7)
+
+
 def _joined_maximum(emitter: Emitter) -> Tensor:
     return emitter.concat([_input(emitter, (1, 8, 4, 1)), _reduced(emitter, _input(emitter), Op.REDUCE_MAX)], 2)
 
@@ -108,7 +115,7 @@ def _padded_rescaled_joined(emitter: Emitter) -> Tensor:
 
 EVERYWHERE = [_mean_of_a_slice, _maximum_of_a_slice, _joined_maximum, _padded_rescaled_joined]
 MULTIPLIED = [_sum_of_a_slice, _sum_of_a_part_of_a_row, _sum_of_joined, _sum_of_padded, _joined_sum, _padded_sum]
-SHARED = [_product_of_slices_of_a_sum, _product_of_a_reshaped_sum]
+SHARED = [_matrix_product_of_a_slice, _product_of_slices_of_a_sum, _product_of_a_reshaped_sum]
 WRONG = [*((write, U55) for write in (*MULTIPLIED, *SHARED, *EVERYWHERE[1:])), *((write, U85) for write in EVERYWHERE)]
 
 

@@ -1,9 +1,9 @@
 """Keeps apart what Vela 5.2.0 fuses wrongly, by a copy between the two.
 
-Vela lets the reader of a slice read the larger tensor, and the writer of a part write into the joined one. Three of its
-rewrites then forget the place: of a rescaling of 32 bits into a product, on Ethos-U55 and U65, also where each of
-several readers gets a product of its own; of a reduction to three axes; and of a rescaling of what has several writers
-into one for each. They take other elements, and write beyond the tensor.
+Vela lets the reader of a slice read the larger tensor, and the writer of a part write into the joined one. Four of its
+rewrites then forget the place. On Ethos-U55 and U65: of a rescaling of 32 bits into a product, also where each of
+several readers gets a product of its own; and of a product of matrices. On all: of a reduction to three axes; and of a
+rescaling of what has several writers into one for each. They take other elements, and write beyond the tensor.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Fusions:
 
     def __init__(self, graph: Graph, device: Device) -> None:
         self._operators = graph.operators
-        self._multiplies = device.family != "ethos-u85"
+        self._is_older = device.family != "ethos-u85"
         self._readers = Counter(x.name for operator in graph.operators for x in operator.inputs)
         self._writers = {operator.output.name: operator for operator in graph.operators}
 
@@ -67,6 +67,8 @@ class _Fusions:
             wrong = writer.op is Op.SLICE
         elif operator.op in _JOINED:
             wrong = self._forgets_its_place(writer)
+        elif operator.op is Op.MATMUL:
+            wrong = self._is_older and writer.op is Op.SLICE
         elif operator.op in (Op.RESHAPE, Op.SLICE):
             wrong = self._is_product(writer) and self._is_shared(writer.output, operator.output)
         else:
@@ -86,7 +88,7 @@ class _Fusions:
 
     def _is_product(self, operator: Operator) -> bool:
         """Whether an operator is a rescaling of 32 bits that becomes a product."""
-        if not self._multiplies or operator.op is not Op.RESCALE:
+        if not self._is_older or operator.op is not Op.RESCALE:
             return False
         source = self._writers.get(operator.inputs[0].name)
         if source is not None and source.op in _RESCALING:
