@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deepseek_backend_rocm.emulator.arrays import Array
+from deepseek_backend_rocm.emulator.faults import KernelFault
 from deepseek_backend_rocm.verification.assembly import find_assembler
 from deepseek_backend_rocm.verification.snippets import Snippets
 
@@ -91,6 +92,18 @@ def test_dpp_computes() -> None:
     vectors = inputs(64)
     wanted = np.repeat(vectors[2].reshape(4, 16).sum(1, dtype=np.uint32), 16)
     assert np.array_equal(snippets.run(vectors)[0, 0], wanted)
+
+
+def test_a_target_of_which_every_lane_is_written_is_not_read() -> None:
+    """v59 was never written: with bound_ctrl each lane gets a sum, its own value and 0 at the edge of a row."""
+    dpp = "s_nop 4\nv_add_u32_dpp v59, v12, v12 row_shr:1 row_mask:0xf bank_mask:0xf"
+    vectors = inputs(64)
+    (result,) = Snippets("gfx942", [f"{dpp} bound_ctrl:1\nv_mov_b32 v40, v59"]).run(vectors)[:, 0]
+    rows = vectors[2].reshape(4, 16)
+    before = np.pad(rows[:, :-1], ((0, 0), (1, 0)))
+    assert np.array_equal(result, (rows + before).reshape(-1))
+    with pytest.raises(KernelFault, match="reads v59, which was never written"):
+        Snippets("gfx942", [f"{dpp}\nv_mov_b32 v40, v59"]).run(vectors)
 
 
 def test_inactive_sources() -> None:

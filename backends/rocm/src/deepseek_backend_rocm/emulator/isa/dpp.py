@@ -34,6 +34,11 @@ class Permutation:
     zero: bool
     inactive: bool
 
+    @property
+    def keeps(self) -> bool:
+        """Whether a lane that executes may keep what the target held."""
+        return not self.zero or self.rows != 15 or self.banks != 15
+
     def read(self, waves: Waves, bits: Array) -> Array:
         """Values of each lane's source."""
         lane = np.arange(waves.lanes)

@@ -11,6 +11,7 @@ from deepseek_backend_rocm.emulator.architecture import Architecture
 from deepseek_backend_rocm.emulator.arrays import Array
 from deepseek_backend_rocm.emulator.disassembly import Instruction
 from deepseek_backend_rocm.emulator.faults import CodeError
+from deepseek_backend_rocm.emulator.isa.dpp import permutation
 from deepseek_backend_rocm.emulator.isa.integers import (
     align_bit,
     align_byte,
@@ -126,7 +127,8 @@ def _u32(inst: Instruction, architecture: Architecture) -> Step:
     put = write(inst)
     reads = [read(inst, place, "u32") for place in range(1, len(inst.operands))]
     sources = list(inst.operands[1:])
-    if inst.modifiers.word("dst_unused") == "UNUSED_PRESERVE" or "dpp" in inst.encoding:
+    partial = "dpp" in inst.encoding and permutation(inst).keeps
+    if partial or inst.modifiers.word("dst_unused") == "UNUSED_PRESERVE":
         sources.append(inst.operands[0])
     if len(reads) == 1:
         (one,) = reads
