@@ -3,6 +3,7 @@
 Functions of one number as tables of codes, tensors as they lie in memory, windows, and what is asked of operands.
 """
 
+from deepseek_core.lowering.codes import signed
 from deepseek_core.lowering.functions import UnaryFunction, code_table
 from deepseek_core.lowering.layout import (
     Layout,
@@ -32,6 +33,7 @@ __all__ = [
     "reduced_axes",
     "scalar_of",
     "shape_of",
+    "signed",
     "stretched",
     "strides_of",
     "transposed_axes",

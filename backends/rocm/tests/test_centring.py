@@ -12,10 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 from deepseek_backend_rocm.compiler import build_image
 from deepseek_backend_rocm.devices.emulated import EmulatedDevice
 from deepseek_backend_rocm.lowering import lower
-from deepseek_backend_rocm.lowering.centring import MOVED, centred
+from deepseek_backend_rocm.lowering.centring import MOVED
 from deepseek_backend_rocm.runtime import RocmExecutable
 from deepseek_core import CompileOptions, DType, QParams, QuantizedModel, QuantScheme, Target
 from deepseek_core.ir.frontend import load_model
+from deepseek_core.lowering import signed
 from deepseek_core.reference import evaluate
 
 
@@ -26,11 +27,11 @@ def test_the_table_flips_the_highest_bit_and_is_its_own_inverse() -> None:
 @given(st.integers(0, 255), st.floats(2**-10, 1, width=32), st.lists(st.floats(-300, 300, width=32), min_size=1))
 def test_moved_codes_stand_for_the_same_numbers(zero, scale, reals) -> None:
     unsigned = QParams(QuantScheme(DType.UINT8), np.float32(scale).reshape(()), np.array(zero, np.uint8))
-    signed, x = centred(unsigned), np.array(reals, np.float32)
-    np.testing.assert_array_equal(MOVED[unsigned.quantize(x)], signed.quantize(x))
+    held, x = signed(unsigned), np.array(reals, np.float32)
+    np.testing.assert_array_equal(MOVED[unsigned.quantize(x)], held.quantize(x))
     codes = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(unsigned.dequantize(codes), signed.dequantize(MOVED[codes]))
-    assert centred(signed) is signed
+    np.testing.assert_array_equal(unsigned.dequantize(codes), held.dequantize(MOVED[codes]))
+    assert signed(held) is held
 
 
 @pytest.fixture(scope="module")

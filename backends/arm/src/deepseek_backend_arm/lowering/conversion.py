@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from deepseek_backend_arm.lowering.emitter import EIGHT_BITS, Emitter, signed
+from deepseek_backend_arm.lowering.emitter import EIGHT_BITS, Emitter
 from deepseek_backend_arm.lowering.products import as_declared
 from deepseek_core import DType, Granularity, Role, Unit
 from deepseek_core.errors import BackendError
 from deepseek_core.ir import qparams_of
+from deepseek_core.lowering import signed
 
 __all__ = ["LOWERINGS", "conversion_problem"]
 

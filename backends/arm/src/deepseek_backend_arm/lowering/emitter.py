@@ -17,11 +17,11 @@ from deepseek_backend_arm.plan.abi import Value
 from deepseek_backend_arm.plan.linked import Linked
 from deepseek_backend_arm.plan.program import TYPES, Buffer, Constants, Memory, Port, Step
 from deepseek_backend_arm.settings import Settings
-from deepseek_core import DType, Operand, QParams, QuantScheme, Unit
+from deepseek_core import DType, Operand, QParams, Unit
 from deepseek_core.errors import BackendError
-from deepseek_core.lowering import Order, canonical, collapse, constant_of
+from deepseek_core.lowering import Order, canonical, collapse, constant_of, signed
 
-__all__ = ["EIGHT_BITS", "Emitter", "dtype_of", "qparams_for", "signed", "static_shape"]
+__all__ = ["EIGHT_BITS", "Emitter", "dtype_of", "qparams_for", "static_shape"]
 
 
 class Emitter:
@@ -255,19 +255,10 @@ EIGHT_BITS = (DType.INT8, DType.UINT8)
 
 
 def qparams_for(operand: Operand) -> QParams:
-    """Scale and zero point of a quantized operand; see `signed`."""
+    """Scale and zero point of a quantized operand, for codes as they are held."""
     if operand.qparams is None:
         raise BackendError(f"'{operand.real.name}' is not quantized", fix="quantize the model for this target")
     return signed(operand.qparams)
-
-
-def signed(qparams: QParams) -> QParams:
-    """The same numbers for codes as they are held: those of uint8 less 128."""
-    scheme = qparams.scheme
-    if scheme.dtype is not DType.UINT8:
-        return qparams
-    held = QuantScheme(DType.INT8, scheme.granularity, False, False, scheme.axis, scheme.block_size)
-    return QParams(held, qparams.scale, (qparams.zero_point.astype(np.int16) - 128).astype(np.int8))
 
 
 def dtype_of(value: ir.Value) -> str:

@@ -1,30 +1,14 @@
-"""uint8 codes as int8: 128 less, and their zero point too, so that they stand for the same real numbers.
-
-Kernels know int8 alone. Codes are moved where they enter and leave a part; inside, quantization to the moved zero point
-gives moved codes, because rounding and saturation do not change with a whole number added.
-"""
+"""uint8 codes as int8, which kernels know alone (see `deepseek_core.lowering.signed`): moved at borders."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 
-from deepseek_core import DType, QParams
-
-__all__ = ["MOVED", "centred", "is_unsigned"]
+__all__ = ["MOVED", "is_unsigned"]
 
 MOVED = (np.arange(256) - 128).astype(np.int8)
 """What becomes of each byte, either way: its highest bit is flipped."""
-
-
-def centred(qparams: QParams) -> QParams:
-    """The same real numbers for int8 codes; as they are unless codes are uint8."""
-    if qparams.scheme.dtype is not DType.UINT8:
-        return qparams
-    zero = (qparams.zero_point.astype(np.int16) - 128).astype(np.int8)
-    return QParams(replace(qparams.scheme, dtype=DType.INT8), qparams.scale, zero)
 
 
 def is_unsigned(value: ir.Value) -> bool:

@@ -6,13 +6,12 @@ from math import prod
 
 import numpy as np
 
-from deepseek_backend_rocm.lowering.centring import centred
 from deepseek_backend_rocm.lowering.emitter import Emitter
 from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_core import DType, Granularity, QParams, Role, Unit
 from deepseek_core.errors import BackendError
 from deepseek_core.ir import qparams_of
-from deepseek_core.lowering import canonical
+from deepseek_core.lowering import canonical, signed
 
 __all__ = ["LOWERINGS", "conversion_problem", "dequantized", "quantized"]
 
@@ -48,7 +47,7 @@ def _convert(unit: Unit, emitter: Emitter) -> None:
 
 
 def _converted(emitter: Emitter, kernel: str, source: Tensor, given: QParams) -> Tensor:
-    qparams = centred(given)
+    qparams = signed(given)
     channels, inner = _division(source.shape, qparams)
     if channels > 1:
         source = emitter.ordered(source, canonical(len(source.shape)))

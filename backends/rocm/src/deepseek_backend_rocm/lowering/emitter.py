@@ -10,13 +10,13 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deepseek_backend_rocm.lowering.centring import MOVED, centred, is_unsigned
+from deepseek_backend_rocm.lowering.centring import MOVED, is_unsigned
 from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_backend_rocm.plan.steps import Buffer, Constants, Memory, Place, Step
 from deepseek_backend_rocm.program import SIZES
 from deepseek_core import Operand, QParams, Unit
 from deepseek_core.errors import BackendError
-from deepseek_core.lowering import Order, canonical, collapse, constant_of
+from deepseek_core.lowering import Order, canonical, collapse, constant_of, signed
 
 __all__ = ["AXES", "Emitter", "loops", "qparams_for"]
 
@@ -188,7 +188,7 @@ def qparams_for(operand: Operand) -> QParams:
     """Scale and zero point of a quantized operand, for int8 codes."""
     if operand.qparams is None:
         raise BackendError(f"'{operand.real.name}' is not quantized", fix="quantize the model for this target")
-    return centred(operand.qparams)
+    return signed(operand.qparams)
 
 
 def _dtype(value: ir.Value) -> str:
