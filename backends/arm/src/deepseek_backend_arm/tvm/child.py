@@ -18,6 +18,7 @@ from typing import IO
 
 from deepseek_backend_arm.tvm.compiled import Compiled
 from deepseek_backend_arm.tvm.presence import tvm_version
+from deepseek_core.errors import PackageError
 from deepseek_core.selection import cache_folder
 
 __all__ = ["Child", "NotCompiledError", "compiled_for", "keep", "kept"]
@@ -25,7 +26,6 @@ __all__ = ["Child", "NotCompiledError", "compiled_for", "keep", "kept"]
 _SOURCES = ("codegen.py", "compiled.py", "definition.py", "relaxed.py", "serial.py", "topk.py")
 """What shapes an answer, beside TVM."""
 _LENGTH = struct.Struct("<I")
-_DIGEST = 32
 _LIMIT = 300.0
 """Seconds that a unit may take."""
 
@@ -60,12 +60,9 @@ def _context() -> bytes:
 def kept(path: Path) -> Compiled | None:
     """From the cache; a damaged file counts as none."""
     try:
-        data = path.read_bytes()
-        if hashlib.sha256(data[_DIGEST:]).digest() == data[:_DIGEST]:
-            return Compiled.decode(data[_DIGEST:])
-    except (OSError, ValueError, KeyError):
-        pass
-    return None
+        return Compiled.decode(path.read_bytes())
+    except (OSError, PackageError):
+        return None
 
 
 def keep(path: Path, data: bytes) -> None:
@@ -74,7 +71,7 @@ def keep(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         file, name = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(file, "wb") as stream:
-            stream.write(hashlib.sha256(data).digest() + data)
+            stream.write(data)
         Path(name).replace(path)
 
 

@@ -1,15 +1,8 @@
-"""What TVM made of a unit: an object with plain functions, and the calls that compute the unit.
-
-offset  size  field
-0       4     bytes of the listing, little-endian
-4       …     the listing: UTF-8 JSON
-…       …     constants, then the object
-"""
+"""What TVM made of a unit: an object with plain functions, and the calls that compute the unit."""
 
 from __future__ import annotations
 
-import json
-import struct
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import prod
 from typing import Any
@@ -17,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek_core import Frame
+
 __all__ = ["BUFFER", "CONSTANT", "INPUT", "Call", "Compiled", "Slot"]
 
 INPUT, CONSTANT, BUFFER = "input", "constant", "buffer"
-_LENGTH = struct.Struct("<I")
+_FRAME = Frame(b"DSTV", 1, "unit compiled by TVM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +73,20 @@ class Compiled:
     def encode(self) -> bytes:
         """The bytes that `decode` reads."""
         listing = {"slots": [asdict(slot) for slot in self.slots], "calls": [asdict(call) for call in self.calls]}
-        text = json.dumps({**listing, "outputs": self.outputs, "constants": len(self.constants)}).encode()
-        return _LENGTH.pack(len(text)) + text + self.constants + self.object
+        return _FRAME.pack({**listing, "outputs": self.outputs}, (self.constants, self.object))
 
     @classmethod
     def decode(cls, data: bytes) -> Compiled:
-        """Read what `encode` wrote; `ValueError` or `KeyError` for anything else."""
-        if len(data) < _LENGTH.size:
-            raise ValueError("too short")
-        (size,) = _LENGTH.unpack_from(data)
-        listing, rest = json.loads(data[_LENGTH.size : _LENGTH.size + size]), data[_LENGTH.size + size :]
-        slots = tuple(Slot(s["kind"], s["dtype"], tuple(s["shape"]), s["index"]) for s in listing["slots"])
-        calls = tuple(Call(c["symbol"], tuple(c["slots"])) for c in listing["calls"])
-        cut = listing["constants"]
-        return cls(slots, calls, tuple(listing["outputs"]), rest[:cut], rest[cut:])
+        """Read what `encode` wrote.
+
+        Raises:
+            PackageError: it is something else, or damaged.
+        """
+        return _FRAME.unpack(data, _read)
+
+
+def _read(listing: Mapping[str, Any], sections: list[bytes]) -> Compiled:
+    slots = tuple(Slot(s["kind"], s["dtype"], tuple(s["shape"]), s["index"]) for s in listing["slots"])
+    calls = tuple(Call(c["symbol"], tuple(c["slots"])) for c in listing["calls"])
+    constants, object_ = sections
+    return Compiled(slots, calls, tuple(listing["outputs"]), constants, object_)
