@@ -16,19 +16,8 @@ static void position_plain(const layer *l, const int8_t *const *taps, int begin,
 }
 
 #if DS_HAS_NEON
-typedef struct {
-    int32x4_t v[4];
-} sums16;
-
-DS_INLINE void add_low(sums16 *s, int16x8_t low, int16x8_t high) {
-    s->v[0] = vaddw_s16(s->v[0], vget_low_s16(low));
-    s->v[1] = vaddw_high_s16(s->v[1], low);
-    s->v[2] = vaddw_s16(s->v[2], vget_low_s16(high));
-    s->v[3] = vaddw_high_s16(s->v[3], high);
-}
-
-DS_INLINE sums16 start(const layer *l, int c) {
-    return (sums16){{vld1q_s32(l->bias + c), vld1q_s32(l->bias + c + 4), vld1q_s32(l->bias + c + 8),
+DS_INLINE ds_sums16 start(const layer *l, int c) {
+    return (ds_sums16){{vld1q_s32(l->bias + c), vld1q_s32(l->bias + c + 4), vld1q_s32(l->bias + c + 8),
                      vld1q_s32(l->bias + c + 12)}};
 }
 
@@ -46,7 +35,7 @@ DS_INLINE ends16 ends_at(const layer *l, int c) {
                     vdupq_n_s16((int16_t)l->a->zero), vdupq_n_s8((int8_t)l->a->low), vdupq_n_s8((int8_t)l->a->high)};
 }
 
-DS_INLINE void put16(const ends16 *e, const sums16 *s, int8_t *y) {
+DS_INLINE void put16(const ends16 *e, const ds_sums16 *s, int8_t *y) {
     int16x4_t first = vqmovn_s32(ds_scaled(s->v[0], e->scale[0])), third = vqmovn_s32(ds_scaled(s->v[2], e->scale[2]));
     int16x8_t low = vqaddq_s16(vqmovn_high_s32(first, ds_scaled(s->v[1], e->scale[1])), e->zero);
     int16x8_t high = vqaddq_s16(vqmovn_high_s32(third, ds_scaled(s->v[3], e->scale[3])), e->zero);
@@ -55,7 +44,7 @@ DS_INLINE void put16(const ends16 *e, const sums16 *s, int8_t *y) {
 
 /* Sixteen channels; `count` kernel elements. Two products fit int16 unless weights hold -128. */
 DS_INLINE void block16(const layer *l, const int8_t *const *taps, long offset, int count, int c, bool wide, int8_t *y) {
-    sums16 s = start(l, c);
+    ds_sums16 s = start(l, c);
     const int8_t *w = l->weights + c;
     size_t pitch = (size_t)l->a->c;
     int t = 0;
@@ -64,11 +53,11 @@ DS_INLINE void block16(const layer *l, const int8_t *const *taps, long offset, i
         int8x16_t x0 = vld1q_s8(taps[t] + offset + c), w0 = vld1q_s8(w + (size_t)t * pitch);
         int8x16_t x1 = vld1q_s8(taps[t + 1] + offset + c), w1 = vld1q_s8(w + (size_t)(t + 1) * pitch);
         int16x8_t low = vmlal_s8(vmull_s8(vget_low_s8(x0), vget_low_s8(w0)), vget_low_s8(x1), vget_low_s8(w1));
-        add_low(&s, low, vmlal_high_s8(vmull_high_s8(x0, w0), x1, w1));
+        ds_add16(&s, low, vmlal_high_s8(vmull_high_s8(x0, w0), x1, w1));
     }
     for (; t < count; t++) {
         int8x16_t x0 = vld1q_s8(taps[t] + offset + c), w0 = vld1q_s8(w + (size_t)t * pitch);
-        add_low(&s, vmull_s8(vget_low_s8(x0), vget_low_s8(w0)), vmull_high_s8(x0, w0));
+        ds_add16(&s, vmull_s8(vget_low_s8(x0), vget_low_s8(w0)), vmull_high_s8(x0, w0));
     }
     ends16 e = ends_at(l, c);
     put16(&e, &s, y + c);
@@ -92,21 +81,21 @@ DS_INLINE void run16(const layer *l, const int8_t *const *taps, int count, int k
         w[t] = vld1q_s8(l->weights + (size_t)t * (size_t)a->c + (size_t)c);
         x[t] = taps[t] + c;
     }
-    sums16 bias = start(l, c);
+    ds_sums16 bias = start(l, c);
     ends16 e = ends_at(l, c);
     long pitch = a->c;
     y += c;
     for (int i = 0; i < count; i++, y += pitch) {
-        sums16 s = bias;
+        ds_sums16 s = bias;
         long o = i * advance;
 #pragma GCC unroll 4
         for (int t = 0; t < 8; t += 2) {
             int8x16_t x0 = vld1q_s8(x[t] + o), x1 = vld1q_s8(x[t + 1] + o);
             int16x8_t low = vmlal_s8(vmull_s8(vget_low_s8(x0), vget_low_s8(w[t])), vget_low_s8(x1), vget_low_s8(w[t + 1]));
-            add_low(&s, low, vmlal_high_s8(vmull_high_s8(x0, w[t]), x1, w[t + 1]));
+            ds_add16(&s, low, vmlal_high_s8(vmull_high_s8(x0, w[t]), x1, w[t + 1]));
         }
         int8x16_t x8 = vld1q_s8(x[8] + o);
-        add_low(&s, vmull_s8(vget_low_s8(x8), vget_low_s8(w[8])), vmull_high_s8(x8, w[8]));
+        ds_add16(&s, vmull_s8(vget_low_s8(x8), vget_low_s8(w[8])), vmull_high_s8(x8, w[8]));
         put16(&e, &s, y);
     }
 }

@@ -25,6 +25,18 @@ DS_INLINE float ds_finish_real(const ds_gemm *g, int32_t sum, int channel, int r
 }
 
 #if DS_HAS_NEON
+/* Sums of sixteen channels. */
+typedef struct {
+    int32x4_t v[4];
+} ds_sums16;
+
+DS_INLINE void ds_add16(ds_sums16 *s, int16x8_t low, int16x8_t high) {
+    s->v[0] = vaddw_s16(s->v[0], vget_low_s16(low));
+    s->v[1] = vaddw_high_s16(s->v[1], low);
+    s->v[2] = vaddw_s16(s->v[2], vget_low_s16(high));
+    s->v[3] = vaddw_high_s16(s->v[3], high);
+}
+
 /* Four channels of one row as real numbers, from sums with the bias of the channels in them. */
 DS_INLINE void ds_put_real(const ds_gemm *g, int32x4_t sum, int channel, int row, float *y) {
     if (g->row_bias) sum = vaddq_s32(sum, vdupq_n_s32(g->row_bias[row]));

@@ -47,21 +47,11 @@ DS_INLINE void largest16(const ds_pool2d_args *a, const int8_t *image, int oy, i
 /* Sums of int16 would overflow behind that many codes. */
 enum { MOST_CODES = 255 };
 
-typedef struct {
-    int32x4_t v[4];
-} sums16;
-
-DS_INLINE void widen(sums16 *s, int16x8_t low, int16x8_t high) {
-    s->v[0] = vaddw_s16(s->v[0], vget_low_s16(low));
-    s->v[1] = vaddw_high_s16(s->v[1], low);
-    s->v[2] = vaddw_s16(s->v[2], vget_low_s16(high));
-    s->v[3] = vaddw_high_s16(s->v[3], high);
-}
-
 /* Sums of sixteen channels, that begin with `offset`. */
-DS_INLINE sums16 summed16(const ds_pool2d_args *a, const int8_t *image, int oy, int ox, window w, int c, int32_t offset) {
+DS_INLINE ds_sums16 summed16(const ds_pool2d_args *a, const int8_t *image, int oy, int ox, window w, int c,
+                             int32_t offset) {
     int32x4_t begin = vdupq_n_s32(offset);
-    sums16 s = {{begin, begin, begin, begin}};
+    ds_sums16 s = {{begin, begin, begin, begin}};
     int16x8_t low = vdupq_n_s16(0), high = low;
     int count = 0;
     for (int ky = w.y0; ky < w.y1; ky++) {
@@ -71,11 +61,11 @@ DS_INLINE sums16 summed16(const ds_pool2d_args *a, const int8_t *image, int oy, 
             low = vaddw_s8(low, vget_low_s8(codes));
             high = vaddw_high_s8(high, codes);
             if (++count % MOST_CODES) continue;
-            widen(&s, low, high);
+            ds_add16(&s, low, high);
             low = high = vdupq_n_s16(0);
         }
     }
-    widen(&s, low, high);
+    ds_add16(&s, low, high);
     return s;
 }
 
@@ -112,7 +102,7 @@ static void mean(const ds_pool2d_args *a, const int8_t *image, int oy, int ox, w
 #if DS_HAS_NEON
     while (c < a->c && a->c >= 16) {
         if (c + 16 > a->c) c = a->c - 16;
-        sums16 s = summed16(a, image, oy, ox, w, c, offset);
+        ds_sums16 s = summed16(a, image, oy, ox, w, c, offset);
         vst1q_s8(y + c, ds_narrow16(mean4(a, s.v[0], w.counted), mean4(a, s.v[1], w.counted), mean4(a, s.v[2], w.counted),
                                     mean4(a, s.v[3], w.counted), a->zero, -128, 127));
         c += 16;

@@ -19,7 +19,7 @@ from deepseek_backend_rocm.lowering.emitter import Emitter
 from deepseek_backend_rocm.lowering.matrix import batches, readable
 from deepseek_backend_rocm.lowering.tensor import Tensor
 from deepseek_core import Operand, Role, Unit
-from deepseek_core.lowering import Order, canonical, constant_of, shape_of
+from deepseek_core.lowering import Order, canonical, constant_of, shape_of, stretched
 
 __all__ = ["Attention", "attentions", "lower_attention"]
 
@@ -210,8 +210,7 @@ def _sizes(sides: Sequence[Tensor], result: Tensor) -> Iterator[tuple[str, int]]
 def _mask_strides(found: Attention, mask: Tensor) -> dict[str, int]:
     if found.mask is None:
         return {"mask_row": 0, "mask_column": 0}
-    shape, strides = (1, 1, *mask.shape)[-2:], (0, 0, *mask.strides)[-2:]
-    row, column = (0 if size == 1 else stride for size, stride in zip(shape, strides, strict=True))
+    row, column = stretched(mask.shape, mask.strides, max(len(mask.shape), 2))[-2:]
     return {"mask_row": row, "mask_column": column}
 
 
