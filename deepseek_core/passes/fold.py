@@ -15,11 +15,11 @@ from deepseek_core.ir.ops import op_key
 from deepseek_core.passes.base import Pass
 from deepseek_core.passes.bodies import all_nodes, size_of
 
-__all__ = ["FoldConstants", "FuseIntoWeights"]
+__all__ = ["COMPUTED_OTHERWISE", "FoldConstants", "FuseIntoWeights"]
 
 _FUSED = frozenset(("Conv", "ConvTranspose", "Gemm"))
-_COMPUTED_OTHERWISE = frozenset(("AveragePool", "GlobalMaxPool", "LRN", "MaxPool"))
-"""Ops that onnx.reference, by which the optimizer folds, does not compute as ONNX defines them."""
+COMPUTED_OTHERWISE = frozenset(("AveragePool", "GlobalMaxPool", "LRN", "MaxPool"))
+"""Ops that onnx.reference does not compute as ONNX defines them; who folds by it leaves them, as the optimizer is told."""
 
 
 class FoldConstants(Pass):
@@ -43,7 +43,7 @@ class FoldConstants(Pass):
 
 def _should_fold(node: ir.Node) -> bool | None:
     """None leaves it to the optimizer."""
-    return False if op_key(node) in _COMPUTED_OTHERWISE else None
+    return False if op_key(node) in COMPUTED_OTHERWISE else None
 
 
 class FuseIntoWeights(Pass):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deepseek_core import QuantizedModel
 from deepseek_core.ir import subgraphs, with_input_shapes
-from deepseek_core.passes import Pass
+from deepseek_core.passes import COMPUTED_OTHERWISE, Pass
 
 __all__ = ["Settle", "is_closed", "settled"]
 
@@ -20,8 +20,6 @@ _LEFT = frozenset(
     ("QuantizeLinear", "DequantizeLinear", "If", "Loop", "Scan", "RandomNormal", "RandomUniform", "Bernoulli")
 )
 """Codes of weights stay codes; control flow is not evaluated, and what is random not once for all."""
-_COMPUTED_OTHERWISE = frozenset(("AveragePool", "GlobalMaxPool", "LRN", "MaxPool"))
-"""Ops that onnx.reference does not compute as ONNX defines them."""
 _GROWS = 2**16
 """Elements that a constant may have more than what it is made of."""
 _SMALL = 1024
@@ -117,7 +115,7 @@ def _home(node: ir.Node) -> ir.Graph:
 
 def _constant_results(node: ir.Node) -> bool:
     """Whether the results of a node follow, and none of them is what a graph gives."""
-    if node.op_type in _LEFT | _COMPUTED_OTHERWISE or node.domain not in ("", "ai.onnx"):
+    if node.op_type in _LEFT | COMPUTED_OTHERWISE or node.domain not in ("", "ai.onnx"):
         return False
     if any(value.is_graph_output() for value in node.outputs):
         return False
