@@ -19,7 +19,7 @@ __all__ = ["COMPUTED_OTHERWISE", "FoldConstants", "FuseIntoWeights"]
 
 _FUSED = frozenset(("Conv", "ConvTranspose", "Gemm"))
 COMPUTED_OTHERWISE = frozenset(("AveragePool", "GlobalMaxPool", "LRN", "MaxPool"))
-"""Ops that onnx.reference does not compute as ONNX defines them; who folds by it leaves them, as the optimizer is told."""
+"""Ops that onnx.reference does not compute as ONNX defines them; whoever folds by it leaves them."""
 
 
 class FoldConstants(Pass):
