@@ -26,7 +26,7 @@ from deepseek_core.pipeline import float_model, quantize
 from efficientnet_lite0.model import export
 from efficientnet_lite0.photos import foolbox_photos, load_folder, samples, split
 from harness import Figure, Options, main
-from mobilenet_v3 import MOBILENETS_V3
+from mobilenet_v3 import MOBILENET_V3
 from quantization.networks import prepared
 from quantization.networks.base import load_arrays
 from quantization.networks.minilm import MiniLM
@@ -70,7 +70,7 @@ def measure(options: Options) -> list[Figure]:
 def _networks(folder: Path, only: Sequence[str]) -> Iterator[Network]:
     """Random weights where only speed and exactness are judged."""
     rng = np.random.default_rng(0)
-    for architecture in (*ARCHITECTURES[:2], MOBILENETS_V3[0]):
+    for architecture in (*ARCHITECTURES[:2], MOBILENET_V3):
         feeds = [{"x": rng.standard_normal(architecture.shape).astype(np.float32)} for _ in range(3)]
         if architecture.name in only:
             path = architecture.export(folder / f"{architecture.name}.onnx")

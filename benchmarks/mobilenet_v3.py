@@ -1,4 +1,4 @@
-"""MobileNetV3 with random weights: hard swish, squeeze and excitation (Howard et al., 2019, tables 1 and 2)."""
+"""MobileNetV3-Large with random weights: hard swish, squeeze and excitation (Howard et al., 2019, table 1)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from architectures import Architecture
 
-__all__ = ["MOBILENETS_V3"]
+__all__ = ["MOBILENET_V3"]
 
 _LARGE = (
     *((3, 16, 16, 0, "relu", 1), (3, 64, 24, 0, "relu", 2), (3, 72, 24, 0, "relu", 1)),
@@ -14,12 +14,6 @@ _LARGE = (
     *((3, 240, 80, 0, "hswish", 2), (3, 200, 80, 0, "hswish", 1), (3, 184, 80, 0, "hswish", 1)),
     *((3, 184, 80, 0, "hswish", 1), (3, 480, 112, 1, "hswish", 1), (3, 672, 112, 1, "hswish", 1)),
     *((5, 672, 160, 1, "hswish", 2), (5, 960, 160, 1, "hswish", 1), (5, 960, 160, 1, "hswish", 1)),
-)
-_SMALL = (
-    *((3, 16, 16, 1, "relu", 2), (3, 72, 24, 0, "relu", 2), (3, 88, 24, 0, "relu", 1)),
-    *((5, 96, 40, 1, "hswish", 2), (5, 240, 40, 1, "hswish", 1), (5, 240, 40, 1, "hswish", 1)),
-    *((5, 120, 48, 1, "hswish", 1), (5, 144, 48, 1, "hswish", 1)),
-    *((5, 288, 96, 1, "hswish", 2), (5, 576, 96, 1, "hswish", 1), (5, 576, 96, 1, "hswish", 1)),
 )
 """Of each block: kernel, expanded channels, outputs, whether it is gated, activation, stride."""
 
@@ -77,8 +71,4 @@ def _network(rows: tuple[tuple[int, int, int, int, str, int], ...], last: int, h
     return nn.Sequential(*layers, nn.Linear(last, hidden), nn.Hardswish(), nn.Linear(hidden, 1000))
 
 
-_IMAGE = (1, 3, 224, 224)
-MOBILENETS_V3 = (
-    Architecture("MobileNetV3-Large", lambda: _network(_LARGE, 960, 1280), _IMAGE),
-    Architecture("MobileNetV3-Small", lambda: _network(_SMALL, 576, 1024), _IMAGE),
-)
+MOBILENET_V3 = Architecture("MobileNetV3-Large", lambda: _network(_LARGE, 960, 1280), (1, 3, 224, 224))
