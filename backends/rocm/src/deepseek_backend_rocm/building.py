@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import importlib
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,7 @@ from deepseek_backend_rocm.kernels.signatures import SIGNATURES, Variant
 from deepseek_backend_rocm.targets import ARCHITECTURES, CHECK
 from deepseek_backend_rocm.toolchain import TRITON, require
 from deepseek_core.errors import BackendError, StorageError
-from deepseek_core.selection import cache_folder
+from deepseek_core.selection import atomic_write, cache_folder
 
 __all__ = ["Built", "build", "sources"]
 
@@ -172,12 +171,9 @@ def _write(path: Path, built: Built) -> None:
     text = json.dumps(facts).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        with atomic_write(path) as file:
             file.write(len(text).to_bytes(4, "little") + text + built.code)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(path)
-    except OSError as error:
+    except (OSError, StorageError) as error:
         raise StorageError(
             f"the cache of code objects cannot be written: {error}",
             fix="set DEEPSEEK_CACHE_DIR to a writable folder",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from pathlib import Path
 
-from deepseek_core.selection import cache_folder
+from deepseek_core.errors import StorageError
+from deepseek_core.selection import atomic_write, cache_folder
 
 __all__ = ["load", "save"]
 
@@ -25,13 +27,10 @@ def load(product: str, version: str, device: str) -> bytes:
 def save(product: str, version: str, device: str, cache: bytes) -> None:
     """Replace the file at once; a folder that cannot be written costs the cache and nothing else."""
     path = _path(product, version, device)
-    temporary = path.with_name(f"{path.name}.{hashlib.sha256(cache).hexdigest()[:8]}.tmp")
-    try:
+    with contextlib.suppress(OSError, StorageError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(hashlib.sha256(cache).digest() + cache)
-        temporary.replace(path)
-    except OSError:
-        return
+        with atomic_write(path) as file:
+            file.write(hashlib.sha256(cache).digest() + cache)
 
 
 def _path(product: str, version: str, device: str) -> Path:

@@ -6,11 +6,9 @@ import atexit
 import contextlib
 import functools
 import hashlib
-import os
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 from importlib.resources import files
 from pathlib import Path
@@ -18,8 +16,8 @@ from typing import IO
 
 from deepseek_backend_arm.tvm.compiled import Compiled
 from deepseek_backend_arm.tvm.presence import tvm_version
-from deepseek_core.errors import PackageError
-from deepseek_core.selection import cache_folder
+from deepseek_core.errors import PackageError, StorageError
+from deepseek_core.selection import atomic_write, cache_folder
 
 __all__ = ["Child", "NotCompiledError", "compiled_for", "keep", "kept"]
 
@@ -67,12 +65,10 @@ def kept(path: Path) -> Compiled | None:
 
 def keep(path: Path, data: bytes) -> None:
     """Without a place to keep it, TVM is asked again next time."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, StorageError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(file, "wb") as stream:
-            stream.write(data)
-        Path(name).replace(path)
+        with atomic_write(path) as file:
+            file.write(data)
 
 
 class Child:
